@@ -1,0 +1,43 @@
+/* dtype.h - the storage types of tensors and how a row of each becomes float32.
+ * The one place that knows block layouts of files; nothing here knows a processor. */
+#ifndef RH_KERNELS_DTYPE_H
+#define RH_KERNELS_DTYPE_H
+
+#include "base/error.h"
+
+typedef enum rh_dtype {
+    RH_F32 = 0, RH_F16, RH_BF16,
+    RH_Q4_0, RH_Q4_1, RH_Q5_0, RH_Q5_1, RH_Q8_0, RH_Q4_K, RH_Q5_K, RH_Q6_K,
+    RH_N_DTYPES,
+    RH_DTYPE_NONE = -1
+} rh_dtype;
+
+typedef struct rh_dtype_info {
+    const char *name;   /* "Q4_K" */
+    int block;          /* elements a block: 1, 32 or 256 */
+    int bytes;          /* bytes a block */
+    int ggml_type;      /* its number in GGUF files */
+} rh_dtype_info;
+
+const rh_dtype_info *rh_dtype_get(rh_dtype t);
+rh_dtype rh_dtype_from_ggml(uint32_t ggml_type); /* RH_DTYPE_NONE if unknown */
+/* Name of any ggml type number, known to Rhumb or not, for messages: "IQ2_XS", "type 77". */
+const char *rh_ggml_type_name(uint32_t ggml_type, char buffer[32]);
+
+/* Bytes of a row of n elements; 0 if n is not a multiple of the block. */
+size_t rh_row_bytes(rh_dtype t, int64_t n);
+
+/* out [n] = the row's values as float32, exactly (bit for bit what ggml's dequantisation
+ * gives). src need not be aligned. n a multiple of the block. */
+void rh_dequantize_row(float *out, const void *src, rh_dtype t, int64_t n);
+
+float rh_f16_to_f32(uint16_t h);
+uint16_t rh_f32_to_f16(float f); /* round to nearest even */
+static inline float rh_bf16_to_f32(uint16_t b)
+{
+    union { uint32_t u; float f; } x = { (uint32_t)b << 16 };
+    return x.f;
+}
+uint16_t rh_f32_to_bf16(float f); /* round to nearest even, NaN kept */
+
+#endif

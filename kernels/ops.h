@@ -1,0 +1,145 @@
+/* ops.h - the numeric operations the engine calls, on whole tensors.
+ *
+ * This is the only door between the engine and a processor. A backend is a table of these
+ * functions; buffers and weights are handles that only their backend may look into, so the
+ * same engine drives a GPU. The engine never loops over elements.
+ *
+ * Conventions: tensors are row-major float32 unless said; n rows are n token positions;
+ * `rows` arrays are host memory, read before the call returns. Operations are ordered as
+ * issued; rh_download waits. Shapes stand in brackets, slowest first. Sizes are checked by
+ * the engine once; a backend asserts them. An operation that must allocate scratch returns
+ * RH_ENOMEM and changes nothing; the others return void and cannot fail.
+ */
+#ifndef RH_KERNELS_OPS_H
+#define RH_KERNELS_OPS_H
+
+#include "base/error.h"
+#include "kernels/dtype.h"
+
+typedef struct rh_backend rh_backend; /* context: threads, streams, scratch */
+typedef struct rh_buf rh_buf;         /* device memory */
+typedef struct rh_weight rh_weight;   /* a matrix [rows, cols] in the backend's own layout */
+
+typedef enum rh_activation { RH_ACT_SILU = 0, RH_ACT_GELU_TANH } rh_activation;
+
+/* One product of a group that shares its input: out [n, w.rows] = x @ w^T (+ bias).
+ * add: accumulate into out instead of overwriting it. */
+typedef struct rh_matmul_target {
+    const rh_weight *w;
+    const rh_buf *bias; /* [w.rows] or NULL */
+    rh_buf *out;
+    bool add;
+} rh_matmul_target;
+
+/* A run of consecutive cache slots: positions pos .. pos+len-1 at slots slot .. slot+len-1. */
+typedef struct rh_kv_span { int32_t slot, pos, len; } rh_kv_span;
+
+/* Query rows row .. row+n-1 (positions pos .. pos+n-1 of one sequence) and where the keys of
+ * positions 0 .. pos+n-1 are: spans in ascending, gapless order of position. Row at position
+ * p sees keys at positions j <= p, and with a window w only j > p - w. */
+typedef struct rh_attention_group {
+    int32_t row, n, pos;
+    int32_t n_spans;
+    const rh_kv_span *spans;
+} rh_attention_group;
+
+typedef struct rh_attention_params {
+    int32_t n_heads, n_kv_heads, head_dim;
+    int32_t window;  /* 0: none */
+    float scale;     /* multiplies q.k */
+    float softcap;   /* 0: none; s = cap*tanh(s/cap) */
+} rh_attention_params;
+
+typedef struct rh_ops {
+    const char *name; /* "cpu/avx512", … */
+
+    void (*free)(rh_backend *be);
+
+    /* Memory. upload/download count floats... in bytes, at a byte offset. */
+    rh_status (*buf_new)(rh_backend *be, rh_buf **out, size_t bytes, rh_error *err); /* zeroed, lazily */
+    void (*buf_free)(rh_backend *be, rh_buf *b); /* NULL is fine */
+    void (*upload)(rh_backend *be, rh_buf *dst, size_t offset, const void *src, size_t bytes);
+    void (*download)(rh_backend *be, void *dst, const rh_buf *src, size_t offset, size_t bytes);
+
+    /* A weight from host memory: `rows` rows of `cols` elements of type t, row r at
+     * data + r*rh_row_bytes(t, cols). row_order (may be NULL): weight row r is data row
+     * row_order[r] (un-permutes Llama's q and k). The data must stay mapped as long as the
+     * weight lives. Whether and how it is repacked is the backend's affair; in exact mode
+     * products use the exact dequantised values and float32 activations. */
+    rh_status (*weight_new)(rh_backend *be, rh_weight **out, const void *data, rh_dtype t,
+                            int32_t rows, int32_t cols, const int32_t *row_order, rh_error *err);
+    void (*weight_free)(rh_backend *be, rh_weight *w);
+
+    /* out [n, cols] = scale * w[ids[i]], exact values */
+    void (*embed)(rh_backend *be, rh_buf *out, const rh_weight *w, const int32_t *ids,
+                  int32_t n, float scale);
+
+    /* out[i] = x[i] * rsqrt(mean(x[i]^2) + eps) * w, rows of d; out may be x. w [d].
+     * A per-head norm is the same with n = rows*heads, d = head_dim. */
+    void (*rmsnorm)(rh_backend *be, rh_buf *out, const rh_buf *x, const rh_buf *w, int32_t n,
+                    int32_t d, float eps);
+
+    /* All targets share x [n, cols]; cols are equal. */
+    rh_status (*matmul)(rh_backend *be, const rh_buf *x, int32_t n,
+                        const rh_matmul_target *targets, int32_t n_targets, rh_error *err);
+
+    /* Rotate pairs (i, i+head_dim/2) of every head of x [n, n_heads*head_dim] by
+     * positions[row] * inv_freq[i] (computed in double, applied in float);
+     * inv_freq [head_dim/2] host. */
+    void (*rope)(rh_backend *be, rh_buf *x, int32_t n, int32_t n_heads, int32_t head_dim,
+                 const int32_t *positions, const float *inv_freq);
+
+    /* dst[slots[i]] = src[i], rows of width floats: KV writing, scattering. */
+    void (*scatter_rows)(rh_backend *be, rh_buf *dst, const int32_t *slots, const rh_buf *src,
+                         int32_t n, int32_t width);
+    /* dst[dst_row + i] = src[rows[i]]: forking rows, picking rows for logits. dst may be src
+     * where the ranges are disjoint. */
+    void (*gather_rows)(rh_backend *be, rh_buf *dst, int32_t dst_row, const rh_buf *src,
+                        const int32_t *rows, int32_t n, int32_t width);
+
+    /* out [n_rows, n_heads*head_dim] for the rows of all groups; K, V [slots, n_kv_heads*head_dim].
+     * kv head of head h is h / (n_heads/n_kv_heads). Softmax in float32. */
+    rh_status (*attention)(rh_backend *be, rh_buf *out, const rh_buf *q, const rh_buf *k,
+                           const rh_buf *v, const rh_attention_group *groups, int32_t n_groups,
+                           const rh_attention_params *p, rh_error *err);
+
+    /* out = act(gate) * up, [n, d]; out may be gate */
+    void (*glu)(rh_backend *be, rh_buf *out, const rh_buf *gate, const rh_buf *up, int32_t n,
+                int32_t d, rh_activation act);
+    void (*add)(rh_backend *be, rh_buf *x, const rh_buf *y, int64_t n);     /* x += y */
+    void (*softcap)(rh_backend *be, rh_buf *x, int64_t n, float cap);       /* x = cap*tanh(x/cap) */
+
+    /* Actions on rows of h [*, d]; rows distinct.
+     * steer: h[r] += c * v, v [d].   ablate: h[r] -= B^T (B h[r]), B [rank, d] orthonormal. */
+    void (*steer_rows)(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
+                       const rh_buf *v, float c);
+    void (*ablate_rows)(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
+                        const rh_buf *basis, int32_t rank);
+} rh_ops;
+
+struct rh_backend { /* the head every backend's context begins with */
+    const rh_ops *ops;
+    bool exact;
+    int threads;
+};
+
+/* CPU features that a backend may use, best first; RH_ISA_BEST takes what CPUID offers. */
+typedef enum rh_isa { RH_ISA_GENERIC = 0, RH_ISA_AVX2, RH_ISA_AVX512, RH_ISA_BEST } rh_isa;
+
+/* RH_EDEVICE if this processor lacks the isa. threads 0: one a processor. */
+rh_status rh_backend_cpu(rh_backend **out, rh_isa isa, int threads, bool exact, rh_error *err);
+/* auto: cuda if it is there, else cpu. cuda: RH_EDEVICE with the reason if it is not. */
+rh_status rh_backend_open(rh_backend **out, rh_device device, int threads, bool exact,
+                          rh_error *err);
+void rh_backend_free(rh_backend *be);
+
+/* The machine's own limits, measured now (about 0.5 s): what ratios are taken against. */
+typedef struct rh_machine_limits {
+    double read_gbs;        /* all threads reading 1 GiB, GB/s */
+    double f32_gflops;      /* fused multiply-adds, all threads */
+    double bf16_gflops;     /* 0 if the processor has no bf16 dot product */
+    double int8_gops;       /* 0 if it has no int8 dot product */
+} rh_machine_limits;
+rh_status rh_measure_machine(rh_machine_limits *out, int threads, rh_error *err);
+
+#endif
