@@ -1,0 +1,82 @@
+/* resolver.h - all that the language knows of models: a set of questions that concepts/
+ * answers. The checker asks `describe` for each atom; evaluation asks `compute` once, with
+ * everything it needs, so that all prompts of all atoms go through the model in one pass. */
+#ifndef RH_DSL_RESOLVER_H
+#define RH_DSL_RESOLVER_H
+
+#include "dsl/diag.h"
+
+typedef enum rh_atom_kind {
+    RH_ATOM_DIM, RH_ATOM_ACT, RH_ATOM_TOKEN, RH_ATOM_UNEMBED, RH_ATOM_LOAD, RH_ATOM_RANDOM
+} rh_atom_kind;
+
+typedef enum rh_at { RH_AT_LAST = 0, RH_AT_TEXT_LAST, RH_AT_MEAN, RH_AT_ALL, RH_AT_MARKED } rh_at;
+
+/* A source as the user wrote it, options read and checked for type. Paths are already
+ * resolved against the book's folder. */
+typedef struct rh_atom_spec {
+    rh_atom_kind kind;
+    const char *text;      /* path (dim, load), or text (act, token, unembed); NUL-terminated */
+    size_t text_len;
+    uint64_t seed;         /* random */
+    rh_at at;              /* token, unembed: RH_AT_MEAN averages several tokens */
+    bool chat;
+    const char *prefix;    /* "" if none */
+    const char *positive, *negative; /* CSV columns; NULL: the defaults */
+    const char *name;      /* load: which tensor; NULL */
+    rh_range range;        /* the whole call */
+    rh_range text_range;   /* its first argument */
+} rh_atom_spec;
+
+typedef enum rh_place_kind { RH_PLACE_CONSTANT, RH_PLACE_FLOATING, RH_PLACE_PINNED, RH_PLACE_FAMILY } rh_place_kind;
+
+typedef struct rh_atom_info {
+    rh_place_kind place;
+    rh_hook hook;             /* pinned, family */
+    int32_t n_layers;         /* pinned 1, family ≥ 1, else 0 */
+    const int32_t *layers;    /* ascending; lives as long as the resolver */
+    int32_t d;                /* 0: from context (random, and floating: the hook decides) */
+} rh_atom_info;
+
+/* One atom at some sites. `out` [n_layers, d] is zeroed memory of the caller's (d as the hook
+ * says, or the atom's own); constants have n_layers 1. */
+typedef struct rh_atom_request {
+    const rh_atom_spec *spec;
+    rh_hook hook;
+    int32_t n_layers;
+    const int32_t *layers;
+    int32_t d;
+    float *out;
+} rh_atom_request;
+
+/* What computing a request would take, for `explain`. */
+typedef struct rh_atom_survey {
+    int64_t prompts, distinct;    /* texts; after removing equal ones */
+    int64_t tokens, read;         /* tokens of all texts; positions whose states are read */
+    bool cached;                  /* the cache already holds it */
+    char sample[256];             /* first text with the tokens read marked, "…[San Francisco]" */
+} rh_atom_survey;
+typedef struct rh_plan_survey {
+    int64_t prompts, distinct, tokens, shared_tokens; /* the union over what is not cached; shared:
+                                                         rows really computed */
+    int32_t deepest;              /* layer the pass runs to, -1: no pass */
+    double seconds;               /* estimate; < 0 unknown */
+} rh_plan_survey;
+
+typedef struct rh_resolver {
+    void *self;
+    /* The model, or n_layers 0 if there is none. width may be NULL then. */
+    int32_t n_layers;
+    int32_t width[RH_N_HOOKS];
+    const char *model_name;
+    /* Where an atom lives. Reads no more than it must (a CSV's existence, a file's header).
+     * Errors: message and hint in err; the checker adds place and carets. */
+    rh_status (*describe)(void *self, const rh_atom_spec *spec, rh_atom_info *out, rh_error *err);
+    /* All requests at once. On failure *culprit is the index of the request, or -1. */
+    rh_status (*compute)(void *self, const rh_atom_request *requests, int32_t n, int32_t *culprit,
+                         rh_error *err);
+    rh_status (*survey)(void *self, const rh_atom_request *requests, int32_t n, rh_atom_survey *each,
+                        rh_plan_survey *all, rh_error *err);
+} rh_resolver;
+
+#endif
