@@ -40,4 +40,11 @@ static inline float rh_bf16_to_f32(uint16_t b)
 }
 uint16_t rh_f32_to_bf16(float f); /* round to nearest even, NaN kept */
 
+/* Sub-block j < 8 of the packed 6-bit scales and mins of Q4_K and Q5_K. */
+static inline void rh_k_scale_min(const uint8_t s[12], int j, uint8_t *sc, uint8_t *mn)
+{
+    *sc = (uint8_t)(j < 4 ? s[j] & 63 : (s[j + 4] & 15) | s[j - 4] >> 6 << 4);
+    *mn = (uint8_t)(j < 4 ? s[j + 4] & 63 : s[j + 4] >> 4 | s[j] >> 6 << 4);
+}
+
 #endif

@@ -1,0 +1,41 @@
+#include <assert.h>
+#include <dlfcn.h>
+
+#include "kernels/ops.h"
+
+#define CUDA_OBJECT "librhumb-cuda.so"
+#define CUDA_ENTRY "rh_backend_cuda"
+
+typedef rh_status (*open_function)(rh_backend **out, bool exact, rh_error *err);
+
+/* The CUDA backend is an object of its own, so that the same program runs where there is no
+ * driver. It stays open for good: its code outlives any one backend. */
+static rh_status open_cuda(rh_backend **out, bool exact, rh_error *err)
+{
+    union { void *object; open_function call; } entry; /* ISO C has no cast between the two */
+    void *object = dlopen(CUDA_OBJECT, RTLD_NOW | RTLD_LOCAL);
+    if (!object) {
+        rh_status status = rh_fail(err, RH_EDEVICE, "no CUDA here: cannot load %s", CUDA_OBJECT);
+        rh_hint(err, "use --device cpu, or leave --device out");
+        return status;
+    }
+    entry.object = dlsym(object, CUDA_ENTRY);
+    if (!entry.object) {
+        dlclose(object);
+        return rh_fail(err, RH_EDEVICE, "no CUDA here: %s has no " CUDA_ENTRY, CUDA_OBJECT);
+    }
+    return entry.call(out, exact, err);
+}
+
+rh_status rh_backend_open(rh_backend **out, rh_device device, int threads, bool exact,
+                          rh_error *err)
+{
+    if (device == RH_DEVICE_CUDA) return open_cuda(out, exact, err);
+    if (device == RH_DEVICE_AUTO && open_cuda(out, exact, NULL) == RH_OK) return RH_OK;
+    return rh_backend_cpu(out, RH_ISA_BEST, threads, exact, err);
+}
+
+void rh_backend_free(rh_backend *be)
+{
+    if (be) be->ops->free(be);
+}

@@ -1,0 +1,109 @@
+#include <assert.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+
+void *rh_cpu_alloc(size_t bytes)
+{
+    if (bytes > SIZE_MAX - 64) return NULL;
+    return aligned_alloc(64, (bytes + 63) / 64 * 64 + (bytes ? 0 : 64));
+}
+
+void *rh_cpu_scratch(rh_cpu *c, size_t bytes)
+{
+    if (bytes <= c->scratch_bytes) return c->scratch;
+    size_t grown = bytes + bytes / 4;
+    void *p = rh_cpu_alloc(grown < bytes ? bytes : grown);
+    if (!p) return NULL;
+    free(c->scratch);
+    c->scratch = p;
+    c->scratch_bytes = grown;
+    return p;
+}
+
+int rh_cpu_thread(void) { return omp_get_thread_num(); }
+
+static void backend_free(rh_backend *be)
+{
+    rh_cpu *c = rh_cpu_of(be);
+    rh_cpu_rope_free(c);
+    free(c->scratch);
+    free(c);
+}
+
+/* calloc gives large blocks as untouched pages, so a long cache costs what it uses; it aligns
+ * to 16 bytes only, hence the slack. */
+static rh_status buf_new(rh_backend *be, rh_buf **out, size_t bytes, rh_error *err)
+{
+    (void)be;
+    rh_buf *b = calloc(1, sizeof *b);
+    if (b && bytes <= SIZE_MAX - 64) b->base = calloc(bytes + 64, 1);
+    if (!b || !b->base) {
+        free(b);
+        return rh_fail_nomem(err);
+    }
+    b->data = (float *)(((uintptr_t)b->base + 63) & ~(uintptr_t)63);
+    b->bytes = bytes;
+    *out = b;
+    return RH_OK;
+}
+
+static void buf_free(rh_backend *be, rh_buf *b)
+{
+    (void)be;
+    if (!b) return;
+    free(b->base);
+    free(b);
+}
+
+static void upload(rh_backend *be, rh_buf *dst, size_t offset, const void *src, size_t bytes)
+{
+    (void)be;
+    assert(offset <= dst->bytes && bytes <= dst->bytes - offset);
+    if (bytes) memcpy((char *)dst->data + offset, src, bytes);
+}
+
+static void download(rh_backend *be, void *dst, const rh_buf *src, size_t offset, size_t bytes)
+{
+    (void)be;
+    assert(offset <= src->bytes && bytes <= src->bytes - offset);
+    if (bytes) memcpy(dst, (const char *)src->data + offset, bytes);
+}
+
+/* One table of operations a set of inner loops, for its name. */
+#define OPS(table_name)                                                                            \
+    {                                                                                              \
+        .name = table_name, .free = backend_free, .buf_new = buf_new, .buf_free = buf_free,        \
+        .upload = upload, .download = download, .weight_new = rh_cpu_weight_new,                   \
+        .weight_free = rh_cpu_weight_free, .embed = rh_cpu_embed, .rmsnorm = rh_cpu_rmsnorm,       \
+        .matmul = rh_cpu_matmul, .rope = rh_cpu_rope, .scatter_rows = rh_cpu_scatter_rows,         \
+        .gather_rows = rh_cpu_gather_rows, .attention = rh_cpu_attention, .glu = rh_cpu_glu,       \
+        .add = rh_cpu_add, .softcap = rh_cpu_softcap, .steer_rows = rh_cpu_steer_rows,             \
+        .ablate_rows = rh_cpu_ablate_rows,                                                         \
+    }
+
+static const rh_ops ops[] = {
+    [RH_ISA_GENERIC] = OPS("cpu/generic"),
+    [RH_ISA_AVX2] = OPS("cpu/avx2"),
+    [RH_ISA_AVX512] = OPS("cpu/avx512"),
+};
+
+rh_status rh_backend_cpu(rh_backend **out, rh_isa isa, int threads, bool exact, rh_error *err)
+{
+    static const char *const names[] = { "generic code", "AVX2, FMA and F16C",
+                                         "AVX-512 with VNNI, BF16 and VBMI" };
+    rh_isa best = rh_cpu_best_isa();
+    if (isa == RH_ISA_BEST) isa = best;
+    if (isa > best) return rh_fail(err, RH_EDEVICE, "this processor has no %s", names[isa]);
+
+    rh_cpu *c = calloc(1, sizeof *c);
+    if (!c) return rh_fail_nomem(err);
+    c->head.ops = &ops[isa];
+    c->head.exact = exact;
+    c->head.threads = threads > 0 ? threads : omp_get_num_procs();
+    c->k = rh_cpu_kernels_of(isa);
+    *out = &c->head;
+    return RH_OK;
+}

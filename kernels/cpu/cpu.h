@@ -1,0 +1,140 @@
+/* cpu.h - inside of the CPU backend: its objects, and the table of inner loops that differ
+ * between instruction sets. The drivers (matmul.c, attention.c, rows.c, rope.c) own threads,
+ * blocking and scratch; the inner loops own the registers. Nothing above kernels/ sees this.
+ *
+ * One backend is used by one thread at a time: its scratch is shared by its operations.
+ * Weights never change once made and may be shared. */
+#ifndef RH_KERNELS_CPU_CPU_H
+#define RH_KERNELS_CPU_CPU_H
+
+#include "kernels/ops.h"
+
+enum { RH_PANEL = 16, RH_BLOCK = 32 }; /* rows a panel; columns a block */
+enum { RH_KEYS = 64 };                 /* keys a tile of attention */
+
+struct rh_buf {
+    float *data; /* 64-byte aligned */
+    size_t bytes;
+    void *base;
+};
+
+struct rh_weight {
+    const uint8_t *data; /* [rows] of row_bytes, the caller's */
+    size_t row_bytes;
+    rh_dtype type;
+    int32_t rows, cols;
+    int32_t *row_order; /* [rows] or NULL */
+    uint8_t *panels;    /* [ceil(rows/16)] of panel_bytes (panel.h); NULL: not repacked */
+    size_t panel_bytes;
+};
+
+/* 32 activations of one row as x = s q, q of 16 bits, |q| <= 32512; q = 256 plane[0] + plane[1],
+ * or, for 16-bit products, q itself with each four as (0 2 1 3). */
+typedef struct rh_xblock {
+    union {
+        int8_t plane[2][RH_BLOCK];
+        int16_t q[RH_BLOCK];
+    } u;
+    float s, sum;         /* sum = s * total */
+    int32_t total, first; /* the sum of q; of its first 16 */
+} rh_xblock;
+
+/* Inner loops of one instruction set. */
+typedef struct rh_cpu_kernels {
+    const char *name;
+
+    /* out[b * stride], b < blocks: a row of x [32 blocks] quantised. */
+    void (*quantize)(rh_xblock *out, size_t stride, const float *x, int32_t blocks);
+    /* out [n, 16 n_panels] (rows ldo apart) = x @ panels^T, x [blocks][n]. */
+    void (*panels)(float *out, size_t ldo, const uint8_t *panels, size_t panel_bytes, int n_panels,
+                   rh_dtype type, int32_t blocks, const rh_xblock *x, int n);
+
+    void (*dequantize)(float *out, const uint8_t *row, rh_dtype t, int64_t n);
+    /* out[t * ldo + r] = x[t] . w[r], t < nx, r < nw, over cols (a multiple of 16). */
+    void (*dots)(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
+                 size_t ldx, int nx, int32_t cols);
+    /* c [m, 16 nv] (+)= a [m, k] @ b [k, 16 nv] */
+    void (*tile)(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
+                 size_t ldb, int m, int k, int nv);
+
+    /* out [d, n] (rows ldo apart) = rows[i][c] at [c][i]; n a multiple of 16 */
+    void (*transpose)(float *out, size_t ldo, const float *const *rows, int32_t n, int32_t d);
+
+    float (*dot)(const float *x, const float *y, int64_t n);
+    void (*axpy)(float *y, float a, const float *x, int64_t n); /* y += a x */
+    void (*scale)(float *y, float a, int64_t n);                /* y *= a */
+    void (*rmsnorm)(float *out, const float *x, const float *w, int32_t d, float eps);
+    void (*glu)(float *out, const float *gate, const float *up, int64_t n, rh_activation act);
+    void (*softcap)(float *x, int64_t n, float cap);
+    float (*max)(const float *x, int32_t n);                /* NaN ignored; -FLT_MAX if none */
+    float (*exp_sum)(float *x, int32_t n, float shift);     /* x = exp(x - shift); their sum */
+    void (*rotate)(float *x, const float *cos_sin, int32_t half); /* [half] cosines, sines */
+} rh_cpu_kernels;
+
+extern const rh_cpu_kernels rh_cpu_generic, rh_cpu_avx2, rh_cpu_avx512;
+rh_isa rh_cpu_best_isa(void); /* of this processor */
+const rh_cpu_kernels *rh_cpu_kernels_of(rh_isa isa);
+
+/* Cosines and sines of one set of frequencies, filled as positions come up. */
+typedef struct rh_rope_table {
+    float *inv_freq; /* [half], a copy: the key */
+    int32_t half;
+    int32_t n_chunks;
+    float **chunks; /* [n_chunks] of [RH_ROPE_CHUNK][2 half], NULL where not needed yet */
+} rh_rope_table;
+enum { RH_ROPE_CHUNK = 64, RH_ROPE_TABLES = 4 };
+
+typedef struct rh_cpu {
+    rh_backend head;
+    const rh_cpu_kernels *k;
+    void *scratch; /* 64-byte aligned */
+    size_t scratch_bytes;
+    rh_rope_table rope[RH_ROPE_TABLES];
+    int rope_next; /* the table to give up next */
+} rh_cpu;
+
+static inline rh_cpu *rh_cpu_of(rh_backend *be) { return (rh_cpu *)be; }
+
+int rh_cpu_thread(void); /* the calling thread's number in a parallel region */
+/* Scratch of at least `bytes`, 64-byte aligned, contents undefined; NULL: no memory. */
+void *rh_cpu_scratch(rh_cpu *c, size_t bytes);
+void *rh_cpu_alloc(size_t bytes); /* 64-byte aligned, not zeroed; free() */
+
+/* The operations, by file. */
+rh_status rh_cpu_weight_new(rh_backend *be, rh_weight **out, const void *data, rh_dtype t,
+                            int32_t rows, int32_t cols, const int32_t *row_order, rh_error *err);
+void rh_cpu_weight_free(rh_backend *be, rh_weight *w);
+void rh_cpu_embed(rh_backend *be, rh_buf *out, const rh_weight *w, const int32_t *ids, int32_t n,
+                  float scale);
+static inline const uint8_t *rh_cpu_row(const rh_weight *w, int32_t r)
+{
+    return w->data + (size_t)(w->row_order ? w->row_order[r] : r) * w->row_bytes;
+}
+
+rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
+                        const rh_matmul_target *targets, int32_t n_targets, rh_error *err);
+
+rh_status rh_cpu_attention(rh_backend *be, rh_buf *out, const rh_buf *q, const rh_buf *k,
+                           const rh_buf *v, const rh_attention_group *groups, int32_t n_groups,
+                           const rh_attention_params *p, rh_error *err);
+
+void rh_cpu_rope(rh_backend *be, rh_buf *x, int32_t n, int32_t n_heads, int32_t head_dim,
+                 const int32_t *positions, const float *inv_freq);
+void rh_cpu_rope_free(rh_cpu *c);
+
+void rh_cpu_rmsnorm(rh_backend *be, rh_buf *out, const rh_buf *x, const rh_buf *w, int32_t n,
+                    int32_t d, float eps);
+void rh_cpu_glu(rh_backend *be, rh_buf *out, const rh_buf *gate, const rh_buf *up, int32_t n,
+                int32_t d, rh_activation act);
+void rh_cpu_add(rh_backend *be, rh_buf *x, const rh_buf *y, int64_t n);
+void rh_cpu_softcap(rh_backend *be, rh_buf *x, int64_t n, float cap);
+void rh_cpu_scatter_rows(rh_backend *be, rh_buf *dst, const int32_t *slots, const rh_buf *src,
+                         int32_t n, int32_t width);
+void rh_cpu_gather_rows(rh_backend *be, rh_buf *dst, int32_t dst_row, const rh_buf *src,
+                        const int32_t *rows, int32_t n, int32_t width);
+void rh_cpu_steer_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
+                       const rh_buf *v, float c);
+void rh_cpu_ablate_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
+                        const rh_buf *basis, int32_t rank);
+
+#endif

@@ -1,0 +1,26 @@
+#include "kernels/cpu/cpu.h"
+
+/* What CPUID (and the operating system, by XGETBV) offers; __builtin_cpu_supports asks both. */
+rh_isa rh_cpu_best_isa(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("f16c"))
+        return RH_ISA_GENERIC;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
+        __builtin_cpu_supports("avx512vbmi"))
+        return RH_ISA_AVX512;
+    return RH_ISA_AVX2;
+#else
+    return RH_ISA_GENERIC;
+#endif
+}
+
+const rh_cpu_kernels *rh_cpu_kernels_of(rh_isa isa)
+{
+    (void)isa;
+    return &rh_cpu_generic;
+}

@@ -1,0 +1,138 @@
+/* The reference: every inner loop in plain C, written to be read. */
+#include "kernels/cpu/elementwise.inc"
+#include "kernels/cpu/panel.h"
+#include "kernels/dequantize.inc"
+
+/* s = max|x| / 32512, q = round(x / s). A block that holds a NaN or an infinity becomes all NaN;
+ * one whose largest value is below 1e-30 becomes zero. */
+static void quantize(rh_xblock *out, size_t stride, const float *x, int32_t blocks)
+{
+    static const int order[4] = { 0, 2, 1, 3 };
+    for (int32_t b = 0; b < blocks; b++, x += RH_BLOCK) {
+        rh_xblock *o = out + (size_t)b * stride;
+        uint32_t largest = 0; /* as bits, so that NaN > infinity > all numbers */
+        for (int i = 0; i < RH_BLOCK; i++) {
+            uint32_t a = bits_of(x[i]) & 0x7fffffff;
+            largest = a > largest ? a : largest;
+        }
+        float amax = float_of(largest), inv = amax >= 1e-30f ? 32512 / amax : 0;
+        *o = (rh_xblock){ .s = inv > 0 ? amax / 32512 : 0 };
+        if (largest >= 0x7f800000) {
+            o->s = o->sum = float_of(0x7fc00000);
+            continue;
+        }
+        for (int i = 0; i < RH_BLOCK; i++) {
+            int q = (int)rintf(x[i] * inv);
+            o->u.q[i / 4 * 4 + order[i % 4]] = (int16_t)q;
+            o->total += q;
+            if (i < 16) o->first += q;
+        }
+        o->sum = o->s * (float)o->total;
+    }
+}
+
+/* One block of a panel, unpacked: w[r][c] = scale[r][c / 16] (code[r][c] - offset) + min[r]. */
+typedef struct unpacked {
+    uint8_t code[RH_PANEL][RH_BLOCK];
+    float scale[RH_PANEL][2], min[RH_PANEL];
+} unpacked;
+
+static void unpack(unpacked *u, const uint8_t *header, const uint8_t *record, rh_dtype type)
+{
+    const rh_panel_layout *l = rh_panel_layout_of(type);
+    const uint8_t *bits = record + l->codes, *scales = bits + l->bits;
+    for (int r = 0; r < RH_PANEL; r++) {
+        for (int c = 0; c < RH_BLOCK; c++) {
+            int v = c / 4, lane = 4 * r + c % 4, code;
+            if (l->codes == 512) code = record[64 * v + lane];
+            else code = record[64 * (v % 4) + lane] >> v / 4 * 4 & 15;
+            if (l->bits == 64) code |= (bits[8 * v + lane / 8] >> lane % 8 & 1) << 4;
+            if (l->bits == 128) code |= (bits[64 * (v / 4) + lane] >> v % 4 * 2 & 3) << 4;
+            u->code[r][c] = (uint8_t)code;
+        }
+        const uint8_t *d = l->header ? header : scales;
+        float first = half_at(d + 2 * r), second = l->min ? half_at(d + 32 + 2 * r) : 0;
+        float sc0 = 1, sc1 = 1, mn = 1;
+        if (type == RH_Q6_K) {
+            sc0 = (float)(int8_t)scales[r];
+            sc1 = (float)(int8_t)scales[16 + r];
+        } else if (l->header) {
+            sc0 = sc1 = (float)scales[r];
+            mn = -(float)scales[16 + r];
+        }
+        u->scale[r][0] = first * sc0;
+        u->scale[r][1] = first * sc1;
+        u->min[r] = second * mn;
+    }
+}
+
+/* The integer sum over a block (or the halves of it) is exact; scales and mins in float:
+ *   out[r] += (scale[r] s) sum_c (code - offset) q[c] + min[r] (s sum_c q[c]) */
+static void add_block(float *out, const unpacked *u, const rh_xblock *x, int offset, bool halves)
+{
+    static const int order[4] = { 0, 2, 1, 3 };
+    for (int r = 0; r < RH_PANEL; r++) {
+        int sum[2] = { 0, 0 };
+        for (int c = 0; c < RH_BLOCK; c++)
+            sum[c / 16] += (u->code[r][c] - offset) * x->u.q[c / 4 * 4 + order[c % 4]];
+        if (halves) {
+            out[r] += u->scale[r][0] * x->s * (float)sum[0];
+            out[r] += u->scale[r][1] * x->s * (float)sum[1];
+        } else {
+            out[r] += u->scale[r][0] * x->s * (float)(sum[0] + sum[1]);
+        }
+        out[r] += u->min[r] * x->sum;
+    }
+}
+
+static void panels(float *out, size_t ldo, const uint8_t *panel, size_t panel_bytes, int n_panels,
+                   rh_dtype type, int32_t blocks, const rh_xblock *x, int n)
+{
+    const rh_panel_layout *l = rh_panel_layout_of(type);
+    size_t record = (size_t)(l->codes + l->bits + l->scales);
+    for (int p = 0; p < n_panels; p++, panel += panel_bytes, out += RH_PANEL) {
+        const uint8_t *at = panel, *header = panel;
+        for (int t = 0; t < n; t++) memset(out + (size_t)t * ldo, 0, RH_PANEL * sizeof *out);
+        for (int32_t b = 0; b < blocks; b++, at += record) {
+            unpacked u;
+            if (b % l->per_header == 0) {
+                header = at;
+                at += l->header;
+            }
+            unpack(&u, header, at, type);
+            for (int t = 0; t < n; t++)
+                add_block(out + (size_t)t * ldo, &u, x + (size_t)b * (size_t)n + t, l->offset,
+                          type == RH_Q6_K);
+        }
+    }
+}
+
+static void dots(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
+                 size_t ldx, int nx, int32_t cols)
+{
+    for (int t = 0; t < nx; t++)
+        for (int r = 0; r < nw; r++)
+            out[(size_t)t * ldo + r] = dot(x + (size_t)t * ldx, w + (size_t)r * ldw, cols);
+}
+
+static void tile(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
+                 size_t ldb, int m, int k, int nv)
+{
+    for (int i = 0; i < m; i++) {
+        float *row = c + (size_t)i * ldc;
+        if (!add) memset(row, 0, (size_t)nv * 16 * sizeof *row);
+        for (int j = 0; j < k; j++) axpy(row, a[(size_t)i * lda + j], b + (size_t)j * ldb, 16 * nv);
+    }
+}
+
+static void transpose(float *out, size_t ldo, const float *const *rows, int32_t n, int32_t d)
+{
+    for (int32_t c = 0; c < d; c++)
+        for (int32_t i = 0; i < n; i++) out[(size_t)c * ldo + i] = rows[i][c];
+}
+
+const rh_cpu_kernels rh_cpu_generic = {
+    .name = "cpu/generic", .quantize = quantize, .panels = panels, .dequantize = dequantize_row,
+    .dots = dots, .tile = tile, .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
+    .glu = glu, .softcap = softcap, .max = max_of, .exp_sum = exp_sum, .rotate = rotate,
+};

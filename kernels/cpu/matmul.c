@@ -1,0 +1,182 @@
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/panel.h"
+
+/* out_i [n, rows_i] = x [n, cols] @ w_i^T (+ bias_i) (+ out_i)
+ *
+ * Two ways, by how the weight is kept (weight.c):
+ *   panels  x is quantised to 16 bits in blocks of 32, once for all targets, and multiplied
+ *           with the integer codes of 16 rows at a time;
+ *   rows    a few rows are expanded to float32 in scratch and multiplied with x as it is.
+ * The work of all targets is cut into items, (a tile of tokens) x (a group of rows of one
+ * target), which threads take one after the other. A row of x gives the same result, bit for
+ * bit, whatever else is in the batch: sums over columns always run in the same order. */
+
+enum {
+    TOKENS = 64,      /* a tile: its quantised rows stay in L2 while all panels pass */
+    FLOAT_TOKENS = 128,
+    FLOAT_ROWS = 16,  /* rows expanded at a time */
+    TILE = 2048,      /* floats of one result tile */
+    ITEM_BYTES = 1 << 16 /* of weights an item for few tokens, so that streams run long */
+};
+
+typedef struct job {
+    const rh_cpu_kernels *k;
+    const rh_matmul_target *targets;
+    int32_t n_targets, n, cols, blocks;
+    const float *x;         /* [n, ldx], columns from cols to ldx zero */
+    size_t ldx;
+    rh_xblock *xq;          /* [tile][blocks][tokens of the tile] */
+    float *rows;            /* [threads][FLOAT_ROWS][ldx] */
+    int32_t n_panel_tiles, n_float_tiles;
+} job;
+
+static bool packed(const rh_matmul_target *t) { return t->w->panels != NULL; }
+
+static int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
+
+/* Rows of the target an item covers: two panels with many tokens, so that there are enough
+ * items to share out; with few, a long run of memory. */
+static int32_t item_rows(const job *j, const rh_matmul_target *t)
+{
+    size_t row = packed(t) ? t->w->panel_bytes / RH_PANEL : t->w->row_bytes;
+    int32_t tokens = min32(j->n, packed(t) ? TOKENS : FLOAT_TOKENS);
+    size_t rows = ITEM_BYTES / (row * (size_t)tokens + 1);
+    size_t step = packed(t) ? 2 * RH_PANEL : FLOAT_ROWS;
+    rows = rows / step * step;
+    return rows < step ? (int32_t)step : rows > 4096 ? 4096 : (int32_t)rows;
+}
+
+static int32_t n_items(const job *j, const rh_matmul_target *t)
+{
+    int32_t rows = item_rows(j, t), groups = (t->w->rows + rows - 1) / rows;
+    return groups * (packed(t) ? j->n_panel_tiles : j->n_float_tiles);
+}
+
+/* tile [n, ld] -> out rows t0 .., columns r0 .. r0 + rows - 1 */
+static void store(const rh_matmul_target *t, const float *tile, size_t ld, int32_t t0, int32_t n,
+                  int32_t r0, int32_t rows)
+{
+    const float *bias = t->bias ? t->bias->data + r0 : NULL;
+    for (int32_t i = 0; i < n; i++) {
+        float *out = t->out->data + (size_t)(t0 + i) * (size_t)t->w->rows + r0;
+        const float *v = tile + (size_t)i * ld;
+        if (bias && t->add) for (int32_t r = 0; r < rows; r++) out[r] += v[r] + bias[r];
+        else if (bias) for (int32_t r = 0; r < rows; r++) out[r] = v[r] + bias[r];
+        else if (t->add) for (int32_t r = 0; r < rows; r++) out[r] += v[r];
+        else memcpy(out, v, (size_t)rows * sizeof *out);
+    }
+}
+
+static void panel_item(const job *j, const rh_matmul_target *t, int32_t t0, int32_t r0, int32_t r1)
+{
+    float tile[TILE];
+    const rh_weight *w = t->w;
+    int32_t n = min32(j->n - t0, TOKENS);
+    const rh_xblock *x = j->xq + (size_t)t0 * (size_t)j->blocks;
+    int32_t step = TILE / RH_PANEL / n * RH_PANEL;
+    for (int32_t r = r0; r < r1; r += step) {
+        int32_t rows = min32(r1 - r, step), n_panels = (rows + RH_PANEL - 1) / RH_PANEL;
+        size_t ld = (size_t)n_panels * RH_PANEL;
+        j->k->panels(tile, ld, w->panels + (size_t)(r / RH_PANEL) * w->panel_bytes, w->panel_bytes,
+                     n_panels, w->type, j->blocks, x, (int)n);
+        store(t, tile, ld, t0, n, r, rows);
+    }
+}
+
+static void float_item(const job *j, const rh_matmul_target *t, int32_t t0, int32_t r0, int32_t r1,
+                       float *scratch)
+{
+    float tile[TILE];
+    int32_t n = min32(j->n - t0, FLOAT_TOKENS);
+    const float *x = j->x + (size_t)t0 * j->ldx;
+    for (int32_t r = r0; r < r1; r += FLOAT_ROWS) {
+        int32_t rows = min32(r1 - r, FLOAT_ROWS);
+        for (int32_t i = 0; i < rows; i++)
+            j->k->dequantize(scratch + (size_t)i * j->ldx, rh_cpu_row(t->w, r + i), t->w->type, j->cols);
+        j->k->dots(tile, FLOAT_ROWS, scratch, j->ldx, (int)rows, x, j->ldx, (int)n, (int32_t)j->ldx);
+        store(t, tile, FLOAT_ROWS, t0, n, r, rows);
+    }
+}
+
+/* Items are numbered target by target, and in a target tile by tile. */
+static void run_item(const job *j, int32_t item, float *scratch)
+{
+    const rh_matmul_target *t = j->targets;
+    for (int32_t n; item >= (n = n_items(j, t)); t++) item -= n;
+    int32_t rows = item_rows(j, t), groups = (t->w->rows + rows - 1) / rows;
+    int32_t tile = item / groups, r0 = item % groups * rows, r1 = min32(r0 + rows, t->w->rows);
+    if (packed(t)) panel_item(j, t, tile * TOKENS, r0, r1);
+    else float_item(j, t, tile * FLOAT_TOKENS, r0, r1, scratch);
+}
+
+static void quantize_row(const job *j, int32_t row)
+{
+    int32_t t0 = row / TOKENS * TOKENS, in_tile = min32(j->n - t0, TOKENS);
+    rh_xblock *out = j->xq + (size_t)t0 * (size_t)j->blocks + (row - t0);
+    j->k->quantize(out, (size_t)in_tile, j->x + (size_t)row * j->ldx, j->blocks);
+}
+
+/* Lay out scratch: quantised x, padded x, expanded rows of each thread. */
+static rh_status prepare(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
+{
+    bool panels = false, floats = false;
+    for (int32_t i = 0; i < j->n_targets; i++) {
+        if (packed(&j->targets[i])) panels = true;
+        else floats = true;
+    }
+    j->ldx = ((size_t)j->cols + 15) / 16 * 16;
+    size_t n = (size_t)j->n, pad = floats && j->ldx != (size_t)j->cols ? n * j->ldx * sizeof(float) : 0;
+    size_t xq = panels ? n * (size_t)j->blocks * sizeof(rh_xblock) : 0;
+    size_t rows = floats ? (size_t)FLOAT_ROWS * j->ldx * sizeof(float) : 0;
+    char *p = rh_cpu_scratch(c, pad + rows * (size_t)c->head.threads + xq);
+    if (!p) return rh_fail_nomem(err);
+    j->rows = (float *)p;
+    p += rows * (size_t)c->head.threads;
+    if (rows) memset(j->rows, 0, rows * (size_t)c->head.threads);
+    j->x = x->data;
+    if (pad) {
+        float *padded = (float *)p;
+        memset(padded, 0, pad);
+        for (size_t i = 0; i < n; i++)
+            memcpy(padded + i * j->ldx, x->data + i * (size_t)j->cols, (size_t)j->cols * sizeof(float));
+        j->x = padded;
+        p += pad;
+    }
+    j->xq = panels ? (rh_xblock *)p : NULL;
+    j->n_panel_tiles = (j->n + TOKENS - 1) / TOKENS;
+    j->n_float_tiles = (j->n + FLOAT_TOKENS - 1) / FLOAT_TOKENS;
+    return RH_OK;
+}
+
+rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
+                        const rh_matmul_target *targets, int32_t n_targets, rh_error *err)
+{
+    rh_cpu *c = rh_cpu_of(be);
+    if (n < 1 || n_targets < 1) return RH_OK;
+    int32_t cols = targets[0].w->cols, total = 0;
+    job j = { .k = c->k, .targets = targets, .n_targets = n_targets, .n = n, .cols = cols,
+              .blocks = cols / RH_BLOCK };
+    RH_TRY(prepare(&j, c, x, err));
+    for (int32_t i = 0; i < n_targets; i++) {
+        assert(targets[i].w->cols == cols);
+        assert((size_t)n * (size_t)targets[i].w->rows * sizeof(float) <= targets[i].out->bytes);
+        total += n_items(&j, &targets[i]);
+    }
+    bool parallel_rows = j.xq && n >= 4;
+    if (j.xq && !parallel_rows)
+        for (int32_t i = 0; i < n; i++) quantize_row(&j, i);
+#pragma omp parallel num_threads(be->threads)
+    {
+        float *scratch = j.rows + (size_t)rh_cpu_thread() * FLOAT_ROWS * j.ldx;
+        if (parallel_rows) {
+#pragma omp for schedule(static)
+            for (int32_t i = 0; i < n; i++) quantize_row(&j, i);
+        }
+#pragma omp for schedule(dynamic)
+        for (int32_t i = 0; i < total; i++) run_item(&j, i, scratch);
+    }
+    return RH_OK;
+}

@@ -1,0 +1,43 @@
+/* panel.h - the one layout of repacked quantised weights, read by every instruction set.
+ *
+ * A panel is 16 rows. For each block of 32 columns its record holds, for the 16 rows,
+ *   codes   unsigned. 8-bit: vectors v = 0..7 of 64 bytes, byte 4 r + k = column 4 v + k of row
+ *           r, so that a 32-bit lane is a row. 4 bits and more: 4 such vectors of nibbles, low
+ *           nibbles vector v, high ones vector v + 4 (columns 16 on);
+ *   bits    Q5: a 64-bit mask for each vector, bit 4 r + k: the fifth bit. Q6: two vectors of
+ *           64 bytes; bits 2 i, 2 i + 1 of vector h are the top bits of vector 4 h + i;
+ *   scales  as many bytes as in the file: d [16] f16 (and m [16] f16), or the K types'
+ *           sub-block scales as bytes: Q4_K, Q5_K sc [16], mn [16]; Q6_K i8 [2][16].
+ * K types have before every 8 blocks a header of d [16] (and dmin [16]) f16.
+ *
+ *   w = scale * (code - offset) + min,   scale = d (sc),  min = m or -dmin mn
+ *
+ * Rows beyond the last are zero. Bytes a row and block are those of the file, except that
+ * Q4_K and Q5_K keep their 6-bit scales in 8 bits (2.8 and 2.3 % more). */
+#ifndef RH_KERNELS_CPU_PANEL_H
+#define RH_KERNELS_CPU_PANEL_H
+
+#include "kernels/cpu/cpu.h"
+
+typedef struct rh_panel_layout {
+    int codes, bits, scales; /* bytes a block record, in this order */
+    int header, per_header;  /* bytes before every so many blocks */
+    int offset;              /* subtracted from codes */
+    bool min;
+} rh_panel_layout;
+
+#define RH_PANEL_LAYOUTS                                                                           \
+    {                                                                                              \
+        [RH_Q4_0] = { 256, 0, 32, 0, 1, 8, false }, [RH_Q4_1] = { 256, 0, 64, 0, 1, 0, true },     \
+        [RH_Q5_0] = { 256, 64, 32, 0, 1, 16, false }, [RH_Q5_1] = { 256, 64, 64, 0, 1, 0, true },  \
+        [RH_Q8_0] = { 512, 0, 32, 0, 1, 128, false }, [RH_Q4_K] = { 256, 0, 32, 64, 8, 0, true },  \
+        [RH_Q5_K] = { 256, 64, 32, 64, 8, 0, true }, [RH_Q6_K] = { 256, 128, 32, 32, 8, 32, false } \
+    }
+
+static inline bool rh_panel_type(rh_dtype t) { return t >= RH_Q4_0 && t <= RH_Q6_K; }
+const rh_panel_layout *rh_panel_layout_of(rh_dtype t);
+size_t rh_panel_bytes(rh_dtype t, int32_t cols); /* of one panel */
+/* Pack panel p (rows 16 p ..) of w into dst [panel_bytes]. */
+void rh_panel_pack(uint8_t *dst, const rh_weight *w, int32_t p);
+
+#endif
