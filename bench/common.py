@@ -22,7 +22,7 @@ def in_venv(peers):
     """Go on in the peers' Python, which has torch and transformers."""
     python = peers / "venv" / "bin" / "python"
     if not python.exists():
-        sys.exit(f"{python} is missing: {peers} holds no built peers (docs/performance.md)")
+        sys.exit(f"{python} is missing: {peers} holds no built peers (bench/setup {peers})")
     if pathlib.Path(sys.prefix).resolve() != (peers / "venv").resolve():
         os.execv(python, [str(python), *sys.argv])
 
