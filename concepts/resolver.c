@@ -1,0 +1,193 @@
+/* resolver.c - the questions of dsl/resolver.h, answered: where a source lives, what it is worth,
+ * what it would cost. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "concepts/jobs.h"
+#include "concepts/pairs.h"
+#include "concepts/prompt.h"
+#include "concepts/texts.h"
+
+/* ---- warnings ----------------------------------------------------------------------------- */
+
+rh_status rh_concepts_warn(rh_concepts *c, rh_error *err, const char *format, ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    if (c->warnings.data && strstr(c->warnings.data, line)) return RH_OK; /* said already */
+    rh_str_printf(&c->warnings, "%s%s", c->warnings.len ? "\n" : "", line);
+    return c->warnings.failed ? rh_fail_nomem(err) : RH_OK;
+}
+
+const char *rh_concepts_warnings(const rh_concepts *c) { return c->warnings.data ? c->warnings.data : ""; }
+rh_extract_stats rh_concepts_stats(const rh_concepts *c) { return c->stats; }
+
+/* ---- describe ----------------------------------------------------------------------------- */
+
+static rh_status describe_texts(rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
+{
+    if (spec->chat && c->model && c->model->tokenizer && rh_tokenizer_chat(c->model->tokenizer) == RH_CHAT_NONE) {
+        rh_fail(err, RH_EUNSUPPORTED, "'%.200s' has no chat template that Rhumb knows", c->model->name);
+        return rh_hint(err, "leave chat=true out");
+    }
+    if (spec->kind == RH_ATOM_DIM) return rh_pairs_check_header(spec->text, spec->positive, spec->negative, err);
+    rh_pairs pairs = {0}; /* act: an empty text, or marks that do not fit, can be said now */
+    rh_status status = rh_texts_read(&pairs, spec, err);
+    rh_pairs_free(&pairs);
+    return status;
+}
+
+static rh_status describe_token(rh_concepts *c, const rh_atom_spec *spec, rh_atom_info *info, rh_error *err)
+{
+    rh_tokens tokens = {0};
+    if (!c->model) return RH_OK;
+    RH_TRY(rh_atom_token_ids(&tokens, c, spec, err));
+    rh_tokens_free(&tokens);
+    info->d = c->model->config.d_model;
+    return RH_OK;
+}
+
+static rh_status describe_load(rh_concepts *c, const rh_atom_spec *spec, rh_atom_info *info, rh_error *err)
+{
+    const rh_loaded *l = NULL;
+    RH_TRY(rh_loaded_get(&l, c, spec, err));
+    const rh_vector *v = l->file.vector;
+    info->d = v->d;
+    if (v->layers[0] < 0) return RH_OK;
+    info->place = v->n_layers == 1 ? RH_PLACE_PINNED : RH_PLACE_FAMILY;
+    info->hook = v->hook;
+    info->n_layers = v->n_layers;
+    info->layers = v->layers;
+    return RH_OK;
+}
+
+static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *out, rh_error *err)
+{
+    rh_concepts *c = self;
+    rh_atom_info info = {.place = RH_PLACE_CONSTANT, .hook = RH_RESID_POST};
+    rh_status status = RH_OK;
+    switch (spec->kind) {
+    case RH_ATOM_DIM:
+    case RH_ATOM_ACT:
+        info.place = RH_PLACE_FLOATING;
+        status = describe_texts(c, spec, err);
+        break;
+    case RH_ATOM_TOKEN:
+    case RH_ATOM_UNEMBED: status = describe_token(c, spec, &info, err); break;
+    case RH_ATOM_LOAD: status = describe_load(c, spec, &info, err); break;
+    case RH_ATOM_RANDOM: break;
+    }
+    if (status) {
+        if (status != RH_ENOMEM) rh_fold_place(err);
+        return status;
+    }
+    *out = info;
+    return RH_OK;
+}
+
+/* ---- compute, survey ----------------------------------------------------------------------- */
+
+/* The sources of the last computation are forgotten. */
+static rh_status begin(rh_concepts *c, rh_error *err)
+{
+    c->stats = (rh_extract_stats){0};
+    json_array_clear(c->sources);
+    json_array_clear(c->source_stats);
+    if (!c->model || !c->model->backend) return RH_OK;
+    return rh_model_check(c->model, err);
+}
+
+static rh_status fill_simple(rh_concepts *c, const rh_atom_request *r, rh_error *err)
+{
+    switch (r->spec->kind) {
+    case RH_ATOM_TOKEN:
+    case RH_ATOM_UNEMBED:
+        if (c->model) return rh_atom_fill_token(c, r, err);
+        rh_fail(err, RH_EMODEL, "%s needs a model, and none was given",
+                r->spec->kind == RH_ATOM_TOKEN ? "token" : "unembed");
+        return rh_hint(err, "name one on the command line (-m MODEL), or with a line  model \"…\"  in the book");
+    case RH_ATOM_LOAD: return rh_atom_fill_load(c, r, err);
+    case RH_ATOM_RANDOM:
+        RH_TRY(rh_atom_fill_random(r, err));
+        return rh_note_source(c, r->spec, NULL, -1, -1, -1, err);
+    case RH_ATOM_DIM:
+    case RH_ATOM_ACT: break;
+    }
+    return RH_OK;
+}
+
+static rh_status compute(void *self, const rh_atom_request *requests, int32_t n, int32_t *culprit,
+                         rh_error *err)
+{
+    rh_concepts *c = self;
+    int32_t unused;
+    if (!culprit) culprit = &unused;
+    *culprit = -1;
+    RH_TRY(begin(c, err));
+    rh_status status = RH_OK;
+    for (int32_t i = 0; i < n && !status; i++) {
+        *culprit = i;
+        status = fill_simple(c, &requests[i], err);
+    }
+    if (!status) {
+        *culprit = -1;
+        status = rh_jobs_compute(c, requests, n, culprit, err);
+    }
+    if (status && status != RH_ENOMEM) rh_fold_place(err);
+    return status;
+}
+
+static rh_status survey(void *self, const rh_atom_request *requests, int32_t n, rh_atom_survey *each,
+                        rh_plan_survey *all, rh_error *err)
+{
+    rh_status status = rh_jobs_survey(self, requests, n, each, all, err);
+    if (status && status != RH_ENOMEM) rh_fold_place(err);
+    return status;
+}
+
+/* ---- life --------------------------------------------------------------------------------- */
+
+rh_status rh_concepts_new(rh_concepts **out, const rh_model *model, const rh_concepts_options *o,
+                          rh_error *err)
+{
+    rh_concepts *c = rh_calloc(1, sizeof *c);
+    if (!c) return rh_fail_nomem(err);
+    c->model = model;
+    if (o) c->options = *o;
+    c->options.cache_dir = NULL; /* a copy is in cache_dir */
+    c->sources = json_array();
+    c->source_stats = json_array();
+    if (o && o->cache_dir) c->cache_dir = rh_strdup(o->cache_dir);
+    if (!c->sources || !c->source_stats || (o && o->cache_dir && !c->cache_dir)) {
+        rh_concepts_free(c);
+        return rh_fail_nomem(err);
+    }
+    c->resolver = (rh_resolver){.self = c, .describe = describe, .compute = compute, .survey = survey};
+    if (model) {
+        c->resolver.n_layers = model->config.n_layers;
+        c->resolver.model_name = model->name;
+        for (int hook = 0; hook < RH_N_HOOKS; hook++)
+            c->resolver.width[hook] = rh_model_width(model, (rh_hook)hook);
+    }
+    *out = c;
+    return RH_OK;
+}
+
+void rh_concepts_free(rh_concepts *c)
+{
+    if (!c) return;
+    for (size_t i = 0; i < c->n_loaded; i++) rh_loaded_free(c->loaded[i]);
+    free(c->loaded);
+    free(c->cache_dir);
+    rh_str_free(&c->warnings);
+    json_decref(c->sources);
+    json_decref(c->source_stats);
+    free(c);
+}
+
+const rh_resolver *rh_concepts_resolver(rh_concepts *c) { return &c->resolver; }

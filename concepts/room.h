@@ -1,0 +1,62 @@
+/* room.h - what the files of concepts/ share. Not for other rooms. */
+#ifndef RH_CONCEPTS_ROOM_H
+#define RH_CONCEPTS_ROOM_H
+
+#include <jansson.h>
+
+#include "base/mem.h"
+#include "concepts/concepts.h"
+#include "engine/files/vectorfile.h"
+
+/* Counted up whenever the same inputs would give other numbers: part of every cache key. */
+#define RH_EXTRACT_VERSION 1
+
+/* A vector file that an expression loads: read once. */
+typedef struct rh_loaded {
+    char *path, *name;        /* name: the tensor asked for, or NULL */
+    rh_vectorfile file;
+    char sha256[65];
+    json_t *metadata;         /* parsed, or NULL */
+} rh_loaded;
+
+struct rh_concepts {
+    const rh_model *model;    /* NULL: none */
+    char *cache_dir;          /* NULL: none */
+    rh_concepts_options options;
+    rh_resolver resolver;
+    rh_loaded **loaded;       /* pointers stay: rh_atom_info borrows their layers */
+    size_t n_loaded, cap_loaded;
+    rh_str warnings;
+    rh_extract_stats stats;
+    json_t *sources;          /* array, of the last compute: what metadata says of it */
+    json_t *source_stats;     /* array, parallel */
+};
+
+rh_status rh_concepts_warn(rh_concepts *c, rh_error *err, const char *format, ...) RH_PRINTF(3, 4);
+
+/* ---- single atoms: atoms.c --------------------------------------------------------------- */
+
+rh_status rh_loaded_get(const rh_loaded **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
+void rh_loaded_free(rh_loaded *l);
+/* The ids of a token or unembed source; one, or several with at=mean. */
+rh_status rh_atom_token_ids(rh_tokens *out, const rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
+rh_status rh_atom_fill_load(rh_concepts *c, const rh_atom_request *r, rh_error *err);
+rh_status rh_atom_fill_token(rh_concepts *c, const rh_atom_request *r, rh_error *err);
+/* v = z/‖z‖, z_j the j-th normal deviate of (seed, stream 0). */
+rh_status rh_atom_fill_random(const rh_atom_request *r, rh_error *err);
+
+/* ---- extraction: jobs.c, survey.c --------------------------------------------------------- */
+
+/* All dim and act requests of a call, by the cache or one pass. */
+rh_status rh_jobs_compute(rh_concepts *c, const rh_atom_request *requests, int32_t n, int32_t *culprit,
+                          rh_error *err);
+rh_status rh_jobs_survey(rh_concepts *c, const rh_atom_request *requests, int32_t n, rh_atom_survey *each,
+                         rh_plan_survey *all, rh_error *err);
+
+/* ---- metadata.c --------------------------------------------------------------------------- */
+
+/* Note a source of this compute; stats of no meaning are -1. */
+rh_status rh_note_source(rh_concepts *c, const rh_atom_spec *spec, const char *sha256, int64_t positives,
+                         int64_t negatives, int64_t tokens, rh_error *err);
+
+#endif
