@@ -35,8 +35,8 @@ typedef struct rh_xblock {
         int8_t plane[2][RH_BLOCK];
         int16_t q[RH_BLOCK];
     } u;
-    float s, sum;         /* sum = s * total */
-    int32_t total, first; /* the sum of q; of its first 16 */
+    float s, sum;                /* sum = s * (the sum of q) */
+    int32_t minus, minus_first;  /* minus the sum of q; of its first 16 */
 } rh_xblock;
 
 /* Inner loops of one instruction set. */
@@ -70,6 +70,16 @@ typedef struct rh_cpu_kernels {
     float (*exp_sum)(float *x, int32_t n, float shift);     /* x = exp(x - shift); their sum */
     void (*rotate)(float *x, const float *cos_sin, int32_t half); /* [half] cosines, sines */
 } rh_cpu_kernels;
+
+/* The two entries that have files of their own. */
+#define RH_QUANTIZE_PARAMS rh_xblock *out, size_t stride, const float *x, int32_t blocks
+#define RH_PANELS_PARAMS                                                                           \
+    float *out, size_t ldo, const uint8_t *panel, size_t panel_bytes, int n_panels, rh_dtype type, \
+        int32_t blocks, const rh_xblock *x, int n
+void rh_quantize_avx2(RH_QUANTIZE_PARAMS);
+void rh_panels_avx2(RH_PANELS_PARAMS);
+void rh_quantize_avx512(RH_QUANTIZE_PARAMS);
+void rh_panels_avx512(RH_PANELS_PARAMS);
 
 extern const rh_cpu_kernels rh_cpu_generic, rh_cpu_avx2, rh_cpu_avx512;
 rh_isa rh_cpu_best_isa(void); /* of this processor */

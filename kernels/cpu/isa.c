@@ -21,6 +21,11 @@ rh_isa rh_cpu_best_isa(void)
 
 const rh_cpu_kernels *rh_cpu_kernels_of(rh_isa isa)
 {
-    (void)isa;
-    return &rh_cpu_generic;
+    switch (isa) {
+#if defined(__x86_64__)
+    case RH_ISA_AVX512: return &rh_cpu_avx512;
+    case RH_ISA_AVX2: return &rh_cpu_generic;
+#endif
+    default: return &rh_cpu_generic;
+    }
 }

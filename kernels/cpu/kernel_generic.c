@@ -24,10 +24,10 @@ static void quantize(rh_xblock *out, size_t stride, const float *x, int32_t bloc
         for (int i = 0; i < RH_BLOCK; i++) {
             int q = (int)rintf(x[i] * inv);
             o->u.q[i / 4 * 4 + order[i % 4]] = (int16_t)q;
-            o->total += q;
-            if (i < 16) o->first += q;
+            o->minus -= q;
+            if (i < 16) o->minus_first -= q;
         }
-        o->sum = o->s * (float)o->total;
+        o->sum = o->s * (float)-o->minus;
     }
 }
 
