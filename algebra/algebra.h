@@ -13,6 +13,8 @@ double rh_cosine(const float *a, const float *b, int32_t d); /* 0 if either is z
 rh_status rh_linear_combination(float *out, const double *c, const float *const *v, int32_t n,
                                 int32_t d, rh_error *err);
 
+enum { RH_SPAN_MAX = 4096 }; /* vectors given to a span; more: RH_ELIMIT */
+
 /* A subspace as an orthonormal basis. Owner of basis; rh_span_free. */
 typedef struct rh_span {
     int32_t d, rank;
