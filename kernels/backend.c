@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <dlfcn.h>
+#include <string.h>
 
 #include "kernels/ops.h"
 
@@ -33,6 +34,16 @@ rh_status rh_backend_open(rh_backend **out, rh_device device, int threads, bool 
     if (device == RH_DEVICE_CUDA) return open_cuda(out, exact, err);
     if (device == RH_DEVICE_AUTO && open_cuda(out, exact, NULL) == RH_OK) return RH_OK;
     return rh_backend_cpu(out, RH_ISA_BEST, threads, exact, err);
+}
+
+rh_status rh_backend_for(rh_backend **out, const rh_settings *s, rh_error *err)
+{
+    static const char *const names[] = {"generic", "avx2", "avx512"};
+    if (!s->isa) return rh_backend_open(out, s->device, s->threads, s->exact, err);
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(s->isa, names[i])) return rh_backend_cpu(out, (rh_isa)i, s->threads, s->exact, err);
+    rh_fail(err, RH_EVALUE, "unknown instruction set '%s'", s->isa);
+    return rh_hint(err, "known: generic, avx2, avx512");
 }
 
 void rh_backend_free(rh_backend *be)

@@ -131,6 +131,8 @@ rh_status rh_backend_cpu(rh_backend **out, rh_isa isa, int threads, bool exact, 
 /* auto: cuda if it is there, else cpu. cuda: RH_EDEVICE with the reason if it is not. */
 rh_status rh_backend_open(rh_backend **out, rh_device device, int threads, bool exact,
                           rh_error *err);
+/* As the settings say; on a CPU settings->isa narrows the choice (RH_EVALUE: unknown name). */
+rh_status rh_backend_for(rh_backend **out, const rh_settings *settings, rh_error *err);
 void rh_backend_free(rh_backend *be);
 
 /* The machine's own limits, measured now (about 0.5 s): what ratios are taken against. */

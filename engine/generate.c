@@ -1,0 +1,183 @@
+#include "engine/generate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* One generation under way. */
+typedef struct lane {
+    rh_generation *g;
+    int32_t seq;
+    int32_t *history;      /* [n_prompt + max_tokens] prompt and what was generated */
+    int32_t n_history;
+    float *logits;         /* [n_vocab] for the next pick */
+    bool done;
+} lane;
+
+typedef struct loop {
+    const rh_model *m;
+    const rh_generate_options *o;
+    rh_session *session;
+    rh_sampler *sampler;
+    lane *lanes;
+    int32_t n;
+    rh_step_input *inputs; /* [n] */
+    float *logits;         /* [n, n_vocab] */
+    rh_error *err;
+} loop;
+
+void rh_generation_free(rh_generation *g)
+{
+    if (!g) return;
+    free(g->ids);
+    g->ids = NULL;
+    g->n_ids = 0;
+    rh_str_free(&g->text);
+}
+
+static bool is_stop(const rh_generate_options *o, int32_t id)
+{
+    for (int32_t i = 0; i < o->n_stop_ids; i++)
+        if (o->stop_ids[i] == id) return true;
+    return false;
+}
+
+/* Cut text at the first stop string, if one is in it. Only its new tail can have one. */
+static bool cut_at_stop(rh_str *text, size_t old_len, const rh_generate_options *o)
+{
+    const char *first = NULL;
+    for (int32_t i = 0; i < o->n_stop_strings; i++) {
+        const size_t len = strlen(o->stop_strings[i]);
+        if (!len || !text->data) continue;
+        const char *at = strstr(text->data + (old_len >= len ? old_len - len + 1 : 0), o->stop_strings[i]);
+        if (at && (!first || at < first)) first = at;
+    }
+    if (!first) return false;
+    text->len = (size_t)(first - text->data);
+    text->data[text->len] = 0;
+    return true;
+}
+
+/* Pick the lane's next token; sets done. */
+static rh_status advance(loop *l, lane *a)
+{
+    rh_generation *g = a->g;
+    if (g->n_ids >= l->o->max_tokens) {
+        g->stop = RH_STOP_LENGTH;
+        a->done = true;
+        return RH_OK;
+    }
+    const int32_t id = rh_sampler_pick(l->sampler, a->logits, a->history, a->n_history, (uint64_t)g->n_ids);
+    if (is_stop(l->o, id)) {
+        g->stop = RH_STOP_TOKEN;
+        a->done = true;
+        return RH_OK;
+    }
+    a->history[a->n_history++] = g->ids[g->n_ids++] = id;
+    if (l->m->tokenizer) {
+        const size_t old_len = g->text.len;
+        rh_token_text(l->m->tokenizer, &g->text, id, false);
+        if (g->text.failed) return rh_fail_nomem(l->err);
+        if (cut_at_stop(&g->text, old_len, l->o)) {
+            g->stop = RH_STOP_STRING;
+            a->done = true;
+        }
+    }
+    if (!a->done && g->n_ids >= l->o->max_tokens) {
+        g->stop = RH_STOP_LENGTH;
+        a->done = true;
+    }
+    return RH_OK;
+}
+
+/* Read all prompts in one step, so that common prefixes are shared. */
+static rh_status prefill(loop *l)
+{
+    const size_t vocab = (size_t)l->m->config.n_vocab;
+    for (int32_t i = 0; i < l->n; i++) {
+        lane *a = &l->lanes[i];
+        const rh_generation *g = a->g;
+        RH_TRY(rh_session_add(l->session, &a->seq, g->n_prompt, g->actions, g->n_actions, l->err));
+        const bool keep = g->want != RH_LOGITS_NONE && g->logits;
+        l->inputs[i] = (rh_step_input){.seq = a->seq, .ids = g->prompt, .n = g->n_prompt,
+                                       .want = keep ? g->want : RH_LOGITS_LAST,
+                                       .logits = keep ? g->logits : a->logits,
+                                       .captures = g->captures, .n_captures = g->n_captures};
+    }
+    RH_TRY(rh_session_step(l->session, l->inputs, l->n, l->err));
+    for (int32_t i = 0; i < l->n; i++) {
+        const rh_step_input *in = &l->inputs[i];
+        if (in->logits == l->lanes[i].logits) continue;
+        const size_t last = in->want == RH_LOGITS_ALL ? (size_t)in->n - 1 : 0;
+        memcpy(l->lanes[i].logits, in->logits + last * vocab, vocab * sizeof(float));
+    }
+    return RH_OK;
+}
+
+static rh_status decode(loop *l, const rh_generation *g)
+{
+    for (;;) {
+        int32_t k = 0;
+        for (int32_t i = 0; i < l->n; i++) {
+            lane *a = &l->lanes[i];
+            if (!a->done) RH_TRY(advance(l, a));
+            if (!a->done)
+                l->inputs[k++] = (rh_step_input){.seq = a->seq, .ids = &a->history[a->n_history - 1], .n = 1,
+                                                 .want = RH_LOGITS_LAST, .logits = a->logits};
+        }
+        if (l->o->on_step && !l->o->on_step(l->o->on_step_data, g, l->n))
+            return rh_fail(l->err, RH_ECANCELLED, "stopped while generating");
+        if (!k) return RH_OK;
+        RH_TRY(rh_session_step(l->session, l->inputs, k, l->err));
+    }
+}
+
+static rh_status start_lane(loop *l, lane *a, rh_generation *g, float *logits)
+{
+    if (g->n_prompt < 1) {
+        rh_fail(l->err, RH_EVALUE, "the prompt is empty: there is no token to continue from");
+        return rh_hint(l->err, "give some text, or --chat");
+    }
+    if ((int64_t)g->n_prompt + l->o->max_tokens > l->m->config.n_ctx) {
+        rh_fail(l->err, RH_ELIMIT, "a prompt of %d tokens and %d to generate are longer than the model's context of %d",
+                g->n_prompt, l->o->max_tokens, l->m->config.n_ctx);
+        return rh_hint(l->err, "shorten the prompt or lower --max-tokens");
+    }
+    a->g = g;
+    a->logits = logits;
+    a->n_history = g->n_prompt;
+    g->n_ids = 0;
+    g->ids = rh_calloc((size_t)l->o->max_tokens, sizeof *g->ids);
+    a->history = rh_calloc((size_t)g->n_prompt + (size_t)l->o->max_tokens, sizeof *a->history);
+    if (!g->ids || !a->history) return rh_fail_nomem(l->err);
+    memcpy(a->history, g->prompt, (size_t)g->n_prompt * sizeof *g->prompt);
+    return RH_OK;
+}
+
+rh_status rh_generate(const rh_model *m, rh_generation *g, int32_t n, const rh_generate_options *o, rh_error *err)
+{
+    loop l = {.m = m, .o = o, .n = n, .err = err};
+    const size_t vocab = (size_t)m->config.n_vocab;
+    int32_t longest = 0;
+    rh_status status = RH_OK;
+    if (n < 1) return RH_OK;
+    if (o->max_tokens < 0) return rh_fail(err, RH_EVALUE, "%d tokens to generate", o->max_tokens);
+    l.lanes = rh_calloc((size_t)n, sizeof *l.lanes);
+    l.inputs = rh_calloc((size_t)n, sizeof *l.inputs);
+    l.logits = rh_calloc((size_t)n * vocab, sizeof *l.logits);
+    if (!l.lanes || !l.inputs || !l.logits) status = rh_fail_nomem(err);
+    for (int32_t i = 0; i < n && !status; i++) {
+        status = start_lane(&l, &l.lanes[i], &g[i], l.logits + (size_t)i * vocab);
+        if (g[i].n_prompt > longest) longest = g[i].n_prompt;
+    }
+    if (!status) status = rh_sampler_new(&l.sampler, &o->sampling, m->config.n_vocab, err);
+    if (!status) status = rh_session_new(&l.session, m, n, longest + o->max_tokens, err);
+    if (!status) status = prefill(&l);
+    if (!status) status = decode(&l, g);
+    rh_session_free(l.session);
+    rh_sampler_free(l.sampler);
+    for (int32_t i = 0; l.lanes && i < n; i++) free(l.lanes[i].history);
+    free(l.lanes);
+    free(l.inputs);
+    free(l.logits);
+    return status;
+}

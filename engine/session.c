@@ -1,0 +1,280 @@
+#include "engine/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/session_internal.h"
+
+/* ---- memory ---------------------------------------------------------------------------------------- */
+
+static void free_activations(rh_session *s)
+{
+    const rh_ops *ops = s->model->backend->ops;
+    rh_activations *a = &s->act;
+    rh_buf *all[] = {a->h, a->x, a->y, a->q, a->z, a->k, a->v, a->gate, a->up};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) ops->buf_free(s->model->backend, all[i]);
+    memset(a, 0, sizeof *a);
+}
+
+static rh_status new_floats(rh_session *s, rh_buf **out, int64_t rows, int64_t width, rh_error *err)
+{
+    rh_backend *be = s->model->backend;
+    return be->ops->buf_new(be, out, (size_t)rows * (size_t)width * sizeof(float), err);
+}
+
+/* Rounded up, so that a growing prompt does not allocate at each step. */
+static rh_status ensure_rows(rh_session *s, int32_t rows, rh_error *err)
+{
+    if (rows <= s->act.rows) return RH_OK;
+    const rh_model_config *c = &s->model->config;
+    const int64_t n = ((int64_t)rows + 63) / 64 * 64;
+    const int64_t q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim;
+    rh_activations *a = &s->act;
+    const struct { rh_buf **buf; int64_t width; } all[] = {
+        {&a->h, c->d_model}, {&a->x, c->d_model}, {&a->y, c->d_model}, {&a->q, q}, {&a->z, q},
+        {&a->k, kv}, {&a->v, kv}, {&a->gate, c->d_ff}, {&a->up, c->d_ff}};
+    free_activations(s);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const rh_status status = new_floats(s, all[i].buf, n, all[i].width, err);
+        if (status) {
+            free_activations(s);
+            return status;
+        }
+    }
+    a->rows = (int32_t)n;
+    return RH_OK;
+}
+
+static rh_status ensure_ints(rh_session *s, size_t rows, size_t blocks, rh_error *err)
+{
+    if (rows > s->ints_cap) {
+        int32_t **all[] = {&s->ids, &s->positions, &s->slots, &s->rows};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+            int32_t *p = rh_realloc_array(*all[i], rows, sizeof *p);
+            if (!p) return rh_fail_nomem(err);
+            *all[i] = p;
+        }
+        s->ints_cap = rows;
+    }
+    if (blocks > s->groups_cap) {
+        rh_attention_group *p = rh_realloc_array(s->groups, blocks, sizeof *p);
+        if (!p) return rh_fail_nomem(err);
+        s->groups = p;
+        s->groups_cap = blocks;
+    }
+    return RH_OK;
+}
+
+static rh_status ensure_logits(rh_session *s, int64_t wanted, rh_error *err)
+{
+    const rh_ops *ops = s->model->backend->ops;
+    const int32_t rows = (int32_t)(wanted < RH_LOGIT_ROWS ? wanted : RH_LOGIT_ROWS);
+    if (rows <= s->logit_rows) return RH_OK;
+    ops->buf_free(s->model->backend, s->head_x);
+    ops->buf_free(s->model->backend, s->logits);
+    s->head_x = s->logits = NULL;
+    s->logit_rows = 0;
+    RH_TRY(new_floats(s, &s->head_x, rows, s->model->config.d_model, err));
+    RH_TRY(new_floats(s, &s->logits, rows, s->model->config.n_vocab, err));
+    s->logit_rows = rows;
+    return RH_OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------- */
+
+rh_status rh_session_new(rh_session **out, const rh_model *m, int32_t max_seqs, int32_t max_len, rh_error *err)
+{
+    const rh_model_config *c = &m->config;
+    rh_status status = RH_OK;
+    if (!m->backend) return rh_fail(err, RH_EMODEL, "the model was opened without its weights");
+    if (max_seqs < 1 || max_len < 1 || (int64_t)max_seqs * max_len > INT32_MAX)
+        return rh_fail(err, RH_ELIMIT, "%d sequences of %d tokens are more than a session can hold", max_seqs, max_len);
+    rh_session *s = rh_calloc(1, sizeof *s);
+    if (!s) return rh_fail_nomem(err);
+    s->model = m;
+    s->max_seqs = max_seqs;
+    s->max_len = max_len;
+    s->share = true;
+    s->seqs = rh_calloc((size_t)max_seqs, sizeof *s->seqs);
+    s->k = rh_calloc((size_t)c->n_layers, sizeof *s->k);
+    s->v = rh_calloc((size_t)c->n_layers, sizeof *s->v);
+    if (!s->seqs || !s->k || !s->v) status = rh_fail_nomem(err);
+    const int64_t slots = (int64_t)max_seqs * max_len, width = (int64_t)c->n_kv_heads * c->head_dim;
+    for (int32_t l = 0; l < c->n_layers && !status; l++) {
+        status = new_floats(s, &s->k[l], slots, width, err);
+        if (!status) status = new_floats(s, &s->v[l], slots, width, err);
+    }
+    if (status) {
+        rh_session_free(s);
+        return status;
+    }
+    *out = s;
+    return RH_OK;
+}
+
+void rh_session_reset(rh_session *s)
+{
+    const rh_ops *ops = s->model->backend->ops;
+    for (int32_t i = 0; i < s->n_seqs; i++) free(s->seqs[i].vectors);
+    memset(s->seqs, 0, (size_t)s->n_seqs * sizeof *s->seqs);
+    s->n_seqs = 0;
+    for (size_t i = 0; i < s->n_uploaded; i++) ops->buf_free(s->model->backend, s->uploaded[i].buf);
+    s->n_uploaded = 0;
+}
+
+void rh_session_free(rh_session *s)
+{
+    if (!s) return;
+    const rh_ops *ops = s->model->backend->ops;
+    if (s->seqs) rh_session_reset(s);
+    for (int32_t l = 0; l < s->model->config.n_layers; l++) {
+        if (s->k) ops->buf_free(s->model->backend, s->k[l]);
+        if (s->v) ops->buf_free(s->model->backend, s->v[l]);
+    }
+    free_activations(s);
+    ops->buf_free(s->model->backend, s->head_x);
+    ops->buf_free(s->model->backend, s->logits);
+    free(s->uploaded);
+    free(s->seqs);
+    free(s->k);
+    free(s->v);
+    free(s->ids);
+    free(s->positions);
+    free(s->slots);
+    free(s->rows);
+    free(s->groups);
+    free(s->spans);
+    free(s);
+}
+
+/* ---- sequences ----------------------------------------------------------------------------------------- */
+
+/* The same host vector at sixteen strengths is one buffer. */
+static rh_status upload_vector(rh_session *s, rh_buf **out, const rh_action *a, rh_error *err)
+{
+    rh_backend *be = s->model->backend;
+    const int64_t width = rh_model_width(s->model, a->hook), rows = a->kind == RH_ABLATE ? a->rank : 1;
+    for (size_t i = 0; i < s->n_uploaded; i++)
+        if (s->uploaded[i].host == a->v) {
+            *out = s->uploaded[i].buf;
+            return RH_OK;
+        }
+    if (!RH_GROW(s->uploaded, s->uploaded_cap, s->n_uploaded)) return rh_fail_nomem(err);
+    RH_TRY(new_floats(s, out, rows, width, err));
+    be->ops->upload(be, *out, 0, a->v, (size_t)(rows * width) * sizeof(float));
+    s->uploaded[s->n_uploaded++] = (struct rh_uploaded){a->v, *out};
+    return RH_OK;
+}
+
+static rh_status check_action(const rh_session *s, const rh_action *a, rh_error *err)
+{
+    if (a->layer < 0 || a->layer >= s->model->config.n_layers)
+        return rh_fail(err, RH_ESITE, "an action at layer %d; the model has layers 0..%d", a->layer,
+                       s->model->config.n_layers - 1);
+    if ((unsigned)a->hook >= RH_N_HOOKS || !a->v || (a->kind == RH_ABLATE && a->rank < 1))
+        return rh_fail(err, RH_EVALUE, "an action without a hook or vector");
+    return RH_OK;
+}
+
+rh_status rh_session_add(rh_session *s, int32_t *seq, int32_t n_prompt, const rh_action *actions, int32_t n_actions,
+                         rh_error *err)
+{
+    if (s->n_seqs == s->max_seqs) return rh_fail(err, RH_ELIMIT, "more than %d sequences in a session", s->max_seqs);
+    rh_sequence q = {.n_prompt = n_prompt, .parent = -1, .own_from_layer = INT32_MAX, .actions = actions,
+                     .n_actions = n_actions};
+    for (int32_t i = 0; i < n_actions; i++) RH_TRY(check_action(s, &actions[i], err));
+    q.vectors = rh_calloc((size_t)n_actions, sizeof *q.vectors);
+    if (!q.vectors) return rh_fail_nomem(err);
+    for (int32_t i = 0; i < n_actions; i++) {
+        const rh_status status = upload_vector(s, &q.vectors[i], &actions[i], err);
+        if (status) {
+            free(q.vectors);
+            return status;
+        }
+    }
+    *seq = s->n_seqs;
+    s->seqs[s->n_seqs++] = q;
+    return RH_OK;
+}
+
+int32_t rh_session_len(const rh_session *s, int32_t seq) { return s->seqs[seq].len; }
+rh_step_stats rh_session_stats(const rh_session *s) { return s->stats; }
+void rh_session_share(rh_session *s, bool on) { s->share = on; }
+
+/* ---- steps ------------------------------------------------------------------------------------------------ */
+
+static rh_status check_capture(const rh_session *s, const rh_step_input *in, const rh_capture *c, rh_error *err)
+{
+    const int32_t start = s->seqs[in->seq].len, end = start + in->n;
+    if (c->layer < 0 || c->layer >= s->model->config.n_layers || (unsigned)c->hook >= RH_N_HOOKS)
+        return rh_fail(err, RH_ESITE, "reading layer %d; the model has layers 0..%d", c->layer,
+                       s->model->config.n_layers - 1);
+    if (!c->positions && c->n != in->n) return rh_fail(err, RH_EVALUE, "reading %d of %d positions", c->n, in->n);
+    for (int32_t k = 0; c->positions && k < c->n; k++)
+        if (c->positions[k] < start || c->positions[k] >= end)
+            return rh_fail(err, RH_EVALUE, "reading position %d, which is not among %d..%d of this step",
+                           c->positions[k], start, end - 1);
+    return RH_OK;
+}
+
+static rh_status check_input(const rh_session *s, const rh_step_input *in, rh_error *err)
+{
+    const rh_model_config *c = &s->model->config;
+    if (in->seq < 0 || in->seq >= s->n_seqs || in->n < 1)
+        return rh_fail(err, RH_EVALUE, "a step of %d tokens for sequence %d", in->n, in->seq);
+    const rh_sequence *q = &s->seqs[in->seq];
+    if (q->ended) return rh_fail(err, RH_EVALUE, "sequence %d was ended by a step without logits", in->seq);
+    const int64_t end = (int64_t)q->len + in->n;
+    if (end > s->max_len || end > c->n_ctx)
+        return rh_fail(err, RH_ELIMIT, "%lld tokens are longer than the %s of %d", (long long)end,
+                       end > c->n_ctx ? "model's context" : "session's room", end > c->n_ctx ? c->n_ctx : s->max_len);
+    for (int32_t i = 0; i < in->n; i++)
+        if (in->ids[i] < 0 || in->ids[i] >= c->n_vocab)
+            return rh_fail(err, RH_EVALUE, "token %d is outside the vocabulary of %d", in->ids[i], c->n_vocab);
+    for (int32_t i = 0; i < in->n_captures; i++) RH_TRY(check_capture(s, in, &in->captures[i], err));
+    return RH_OK;
+}
+
+static rh_status check_inputs(const rh_session *s, const rh_step_input *inputs, int32_t n, int64_t *wanted,
+                              rh_error *err)
+{
+    *wanted = 0;
+    for (int32_t i = 0; i < n; i++) {
+        RH_TRY(check_input(s, &inputs[i], err));
+        *wanted += inputs[i].want == RH_LOGITS_ALL ? inputs[i].n : inputs[i].want == RH_LOGITS_LAST;
+    }
+    return RH_OK;
+}
+
+/* A sequence twice in one step would need its own rows as keys: refused rather than guessed. */
+static rh_status check_distinct(const rh_rows *rows, const rh_step_input *inputs, int32_t n, rh_error *err)
+{
+    for (int32_t i = 0; i < n; i++)
+        if (rows->input_of_seq[inputs[i].seq] != i)
+            return rh_fail(err, RH_EVALUE, "sequence %d stands twice in one step", inputs[i].seq);
+    return RH_OK;
+}
+
+rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n, rh_error *err)
+{
+    rh_rows rows = {0};
+    int64_t wanted = 0;
+    if (n < 1) return RH_OK;
+    RH_TRY(check_inputs(s, inputs, n, &wanted, err));
+    RH_TRY(rh_rows_plan(&rows, s->seqs, s->n_seqs, inputs, n, s->share, s->model->tokenizer, err));
+    rh_status status = check_distinct(&rows, inputs, n, err);
+    if (!status) status = ensure_rows(s, rows.n_rows, err);
+    if (!status) status = ensure_ints(s, (size_t)rows.n_rows, (size_t)rows.n_blocks, err);
+    if (!status && wanted) status = ensure_logits(s, wanted, err);
+    if (!status) {
+        int32_t n_blocks;
+        s->stats = (rh_step_stats){.asked = rows.asked, .computed = rh_rows_active(&rows, RH_SITE_START, &n_blocks)};
+        status = rh_forward(s, &rows, inputs, n, err);
+    }
+    for (int32_t i = 0; i < n && !status; i++) {
+        s->seqs[inputs[i].seq].len += inputs[i].n;
+        s->seqs[inputs[i].seq].ended = !wanted;
+    }
+    rh_rows_free(&rows);
+    return status;
+}

@@ -1,0 +1,43 @@
+/* session_internal.h - what session.c (sequences, memory) and forward.c (the pass) share. */
+#ifndef RH_ENGINE_SESSION_INTERNAL_H
+#define RH_ENGINE_SESSION_INTERNAL_H
+
+#include "engine/rows.h"
+
+/* Activations of one step; [n_rows, width] each, grown on demand. */
+typedef struct rh_activations {
+    int32_t rows;                 /* room for */
+    rh_buf *h, *x, *y;            /* [d_model]: residual stream, normed input, block output */
+    rh_buf *q, *z;                /* [n_heads*head_dim] */
+    rh_buf *k, *v;                /* [n_kv_heads*head_dim] */
+    rh_buf *gate, *up;            /* [d_ff] */
+} rh_activations;
+
+enum { RH_LOGIT_ROWS = 64 };      /* rows of logits on the backend at once */
+
+struct rh_session {
+    const rh_model *model;
+    int32_t max_seqs, max_len, n_seqs;
+    rh_sequence *seqs;            /* [max_seqs] */
+    rh_buf **k, **v;              /* [n_layers] caches [max_seqs*max_len, n_kv_heads*head_dim], lazily touched */
+    rh_activations act;
+    rh_buf *head_x, *logits;      /* [logit_rows, d_model], [logit_rows, n_vocab] */
+    int32_t logit_rows;
+    struct rh_uploaded { const float *host; rh_buf *buf; } *uploaded;
+    size_t n_uploaded, uploaded_cap;
+    bool share;
+    rh_step_stats stats;
+    /* scratch of host integers, grown on demand */
+    int32_t *ids, *positions, *slots, *rows;
+    size_t ints_cap;
+    rh_attention_group *groups;
+    size_t groups_cap;
+    rh_kv_span *spans;
+    size_t spans_cap;
+};
+
+/* Run the planned rows through the layers; see session.h for what is read and written. */
+rh_status rh_forward(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t n_inputs,
+                     rh_error *err);
+
+#endif

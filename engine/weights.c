@@ -1,0 +1,205 @@
+#include "engine/weights.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const rh_tensor *rh_model_tensor(const rh_model *m, const rh_family *f, rh_role role, int32_t layer)
+{
+    const char *pattern = m->gguf ? f->gguf[role] : f->hf[role];
+    if (!pattern) return NULL;
+    /* Multimodal checkpoints hold the text model under a prefix; lm_head has its own spelling. */
+    static const char *const prefixes[] = {"", "language_model.", "model.language_model."};
+    char plain[96], name[160];
+    const char *percent = strstr(pattern, "%d");
+    if (percent) snprintf(plain, sizeof plain, "%.*s%d%s", (int)(percent - pattern), pattern, layer, percent + 2);
+    else snprintf(plain, sizeof plain, "%s", pattern);
+    if (m->gguf) return rh_gguf_find(m->gguf, plain);
+    for (int i = 0; i < 3; i++) {
+        /* "model.language_model." stands in place of "model." */
+        const bool replaces = i == 2 && !strncmp(plain, "model.", 6);
+        snprintf(name, sizeof name, "%s%s", prefixes[i], replaces ? plain + 6 : plain);
+        const rh_tensor *t = rh_safetensors_find(m->safetensors, name);
+        if (t) return t;
+    }
+    return NULL;
+}
+
+typedef struct role_shape { int n_dims; int64_t rows, cols; bool needed; } role_shape;
+
+static role_shape shape_of(const rh_model_config *c, rh_role role)
+{
+    const int64_t d = c->d_model, q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim;
+    switch (role) {
+    case RH_ROLE_EMBED: return (role_shape){2, c->n_vocab, d, true};
+    case RH_ROLE_OUTPUT: return (role_shape){2, c->n_vocab, d, !c->tied};
+    case RH_ROLE_FINAL_NORM: case RH_ROLE_ATTN_NORM: case RH_ROLE_MLP_NORM: return (role_shape){1, d, 1, true};
+    case RH_ROLE_ATTN_POST_NORM: case RH_ROLE_MLP_POST_NORM: return (role_shape){1, d, 1, c->post_norms};
+    case RH_ROLE_Q_NORM: case RH_ROLE_K_NORM: return (role_shape){1, c->head_dim, 1, c->qk_norm};
+    case RH_ROLE_Q: return (role_shape){2, q, d, true};
+    case RH_ROLE_K: case RH_ROLE_V: return (role_shape){2, kv, d, true};
+    case RH_ROLE_O: return (role_shape){2, d, q, true};
+    case RH_ROLE_GATE: case RH_ROLE_UP: return (role_shape){2, c->d_ff, d, true};
+    case RH_ROLE_DOWN: return (role_shape){2, d, c->d_ff, true};
+    default: return (role_shape){0, 0, 0, false};
+    }
+}
+
+static rh_status check_tensor(rh_model *m, const rh_family *f, rh_role role, int32_t layer, rh_error *err)
+{
+    const role_shape want = shape_of(&m->config, role);
+    if (!want.needed) return RH_OK;
+    const rh_tensor *t = rh_model_tensor(m, f, role, layer);
+    if (!t) {
+        const char *pattern = m->gguf ? f->gguf[role] : f->hf[role];
+        rh_fail(err, RH_EFORMAT, "'%s' lacks the tensor %s (layer %d)", m->path, pattern ? pattern : "?", layer);
+        return rh_hint(err, "the file is incomplete, or not a %s model", f->name);
+    }
+    if (t->dtype == RH_DTYPE_NONE) {
+        rh_fail(err, RH_EUNSUPPORTED, "'%s': tensor %s is of type %s, which is not there yet", t->path, t->name,
+                t->raw_type);
+        return rh_hint(err, "known types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K");
+    }
+    const int64_t rows = t->shape[0], cols = t->n_dims > 1 ? t->shape[1] : 1;
+    if (t->n_dims != want.n_dims || rows != want.rows || cols != want.cols)
+        return rh_fail(err, RH_EFORMAT, "'%s': tensor %s is [%lld, %lld] of %d dimensions; the config says [%lld, %lld]",
+                       t->path, t->name, (long long)rows, (long long)cols, t->n_dims, (long long)want.rows,
+                       (long long)want.cols);
+    m->n_params += rows * cols;
+    const bool read_each_step = role != RH_ROLE_EMBED || m->config.tied;
+    if (read_each_step) m->weight_bytes += t->size;
+    return RH_OK;
+}
+
+rh_status rh_weights_check(rh_model *m, const rh_family *f, rh_error *err)
+{
+    for (rh_role role = 0; role < RH_FIRST_LAYER_ROLE; role++) RH_TRY(check_tensor(m, f, role, -1, err));
+    for (int32_t layer = 0; layer < m->config.n_layers; layer++)
+        for (rh_role role = RH_FIRST_LAYER_ROLE; role < RH_N_ROLES; role++)
+            RH_TRY(check_tensor(m, f, role, layer, err));
+    return RH_OK;
+}
+
+/* ---- upload -------------------------------------------------------------------------------------- */
+
+/* GGUF stores Llama's q and k with rows of a head as interleaved pairs: file row h*hd+2i+p is
+ * row h*hd + p*hd/2 + i of the rotate-half order that rope uses here. */
+static int32_t *unpermuted_rows(int32_t rows, int32_t head_dim)
+{
+    int32_t *order = rh_calloc((size_t)rows, sizeof *order);
+    if (!order) return NULL;
+    for (int32_t r = 0; r < rows; r++) {
+        const int32_t h = r / head_dim, k = r % head_dim, half = head_dim / 2;
+        order[r] = h * head_dim + 2 * (k % half) + k / half;
+    }
+    return order;
+}
+
+static rh_status upload_matrix(rh_weight **out, rh_model *m, const rh_family *f, rh_role role, int32_t layer,
+                               rh_error *err)
+{
+    const rh_tensor *t = rh_model_tensor(m, f, role, layer);
+    const bool permuted = m->gguf && f->gguf_permutes_qk && (role == RH_ROLE_Q || role == RH_ROLE_K);
+    int32_t *order = NULL;
+    if (permuted && !(order = unpermuted_rows((int32_t)t->shape[0], m->config.head_dim))) return rh_fail_nomem(err);
+    const rh_status status = m->backend->ops->weight_new(m->backend, out, t->data, t->dtype, (int32_t)t->shape[0],
+                                                         (int32_t)t->shape[1], order, err);
+    free(order);
+    return status;
+}
+
+/* The gain as applied: 1+w where the container stores w. host (may be NULL) takes a copy. */
+static rh_status upload_gain(rh_buf **out, float **host, rh_model *m, const rh_family *f, rh_role role, int32_t layer,
+                             rh_error *err)
+{
+    const rh_tensor *t = rh_model_tensor(m, f, role, layer);
+    const int64_t n = t->shape[0];
+    const rh_ops *ops = m->backend->ops;
+    float *gain = rh_calloc((size_t)n, sizeof *gain);
+    if (!gain) return rh_fail_nomem(err);
+    rh_dequantize_row(gain, t->data, t->dtype, n);
+    if (m->config.norm_plus_one)
+        for (int64_t i = 0; i < n; i++) gain[i] += 1.0f;
+    const rh_status status = ops->buf_new(m->backend, out, (size_t)n * sizeof *gain, err);
+    if (!status) ops->upload(m->backend, *out, 0, gain, (size_t)n * sizeof *gain);
+    if (!status && host) *host = gain;
+    else free(gain);
+    return status;
+}
+
+static rh_status upload_layer(rh_model *m, const rh_family *f, int32_t layer, rh_error *err)
+{
+    rh_layer_weights *w = &m->layers[layer];
+    const struct { rh_buf **out; rh_role role; } gains[] = {
+        {&w->attn_norm, RH_ROLE_ATTN_NORM}, {&w->mlp_norm, RH_ROLE_MLP_NORM},
+        {&w->attn_post_norm, RH_ROLE_ATTN_POST_NORM}, {&w->mlp_post_norm, RH_ROLE_MLP_POST_NORM},
+        {&w->q_norm, RH_ROLE_Q_NORM}, {&w->k_norm, RH_ROLE_K_NORM}};
+    const struct { rh_weight **out; rh_role role; } matrices[] = {
+        {&w->q, RH_ROLE_Q}, {&w->k, RH_ROLE_K}, {&w->v, RH_ROLE_V}, {&w->o, RH_ROLE_O},
+        {&w->gate, RH_ROLE_GATE}, {&w->up, RH_ROLE_UP}, {&w->down, RH_ROLE_DOWN}};
+    for (size_t i = 0; i < sizeof gains / sizeof *gains; i++)
+        if (shape_of(&m->config, gains[i].role).needed)
+            RH_TRY(upload_gain(gains[i].out, NULL, m, f, gains[i].role, layer, err));
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++)
+        RH_TRY(upload_matrix(matrices[i].out, m, f, matrices[i].role, layer, err));
+    return RH_OK;
+}
+
+rh_status rh_weights_upload(rh_model *m, const rh_family *f, const rh_settings *settings, rh_error *err)
+{
+    const int32_t n = m->config.n_layers;
+    m->layers = rh_calloc((size_t)n, sizeof *m->layers);
+    if (!m->layers) return rh_fail_nomem(err);
+    RH_TRY(upload_matrix(&m->embed, m, f, RH_ROLE_EMBED, -1, err));
+    if (m->config.tied) m->output = m->embed;
+    else RH_TRY(upload_matrix(&m->output, m, f, RH_ROLE_OUTPUT, -1, err));
+    RH_TRY(upload_gain(&m->final_norm, &m->final_norm_host, m, f, RH_ROLE_FINAL_NORM, -1, err));
+    for (int32_t layer = 0; layer < n; layer++) {
+        RH_TRY(upload_layer(m, f, layer, err));
+        if (settings->progress && !settings->progress(settings->progress_data, "loading layers", layer + 1, n))
+            return rh_fail(err, RH_ECANCELLED, "stopped while loading the model");
+    }
+    return RH_OK;
+}
+
+/* ---- fingerprint ---------------------------------------------------------------------------------- */
+
+/* First and last 256 bytes and 16 places between: enough to tell any two checkpoints apart,
+ * little enough to be read at every start. */
+static void hash_tensor(rh_sha256 *h, const rh_tensor *t)
+{
+    enum { PIECE = 256, PIECES = 18 };
+    char head[160];
+    const int n = snprintf(head, sizeof head, "%s %lld %lld %zu\n", rh_dtype_get(t->dtype)->name,
+                           (long long)t->shape[0], (long long)(t->n_dims > 1 ? t->shape[1] : 1), t->size);
+    rh_sha256_add(h, head, (size_t)n);
+    if (t->size <= (size_t)PIECE * PIECES) {
+        rh_sha256_add(h, t->data, t->size);
+        return;
+    }
+    for (size_t i = 0; i < PIECES; i++) rh_sha256_add(h, t->data + (t->size - PIECE) / (PIECES - 1) * i, PIECE);
+}
+
+rh_status rh_weights_fingerprint(rh_model *m, const rh_family *f, rh_error *err)
+{
+    const rh_model_config *c = &m->config;
+    rh_sha256 *h = rh_sha256_new();
+    char text[512];
+    if (!h) return rh_fail_nomem(err);
+    int n = snprintf(text, sizeof text, "rhumb 1 %s %d %d %d %d %d %d %d eps %.9g scale %.9g caps %.9g %.9g window %d "
+                     "theta %.9g %.9g rope %d %.9g %.9g %.9g %d\n", c->family, c->d_model, c->n_layers, c->n_heads,
+                     c->n_kv_heads, c->head_dim, c->d_ff, c->n_vocab, c->norm_eps, c->attn_scale, c->attn_softcap,
+                     c->final_softcap, c->window, c->rope_theta, c->rope_theta_local, (int)c->rope_scaling.kind,
+                     c->rope_scaling.factor, c->rope_scaling.low_freq_factor, c->rope_scaling.high_freq_factor,
+                     c->rope_scaling.original_ctx);
+    rh_sha256_add(h, text, (size_t)n);
+    rh_sha256_add(h, c->local, (size_t)c->n_layers);
+    for (rh_role role = 0; role < RH_N_ROLES; role++) {
+        const int32_t layers = role < RH_FIRST_LAYER_ROLE ? 1 : c->n_layers;
+        for (int32_t layer = 0; layer < layers && shape_of(c, role).needed; layer++)
+            hash_tensor(h, rh_model_tensor(m, f, role, layer));
+    }
+    rh_sha256_hex(h, m->fingerprint);
+    rh_sha256_free(h);
+    return RH_OK;
+}

@@ -1,0 +1,22 @@
+/* weights.h - finding a model's tensors in either container, checking them against the
+ * config, and handing them to the backend. */
+#ifndef RH_ENGINE_WEIGHTS_H
+#define RH_ENGINE_WEIGHTS_H
+
+#include "engine/families.h"
+
+/* layer -1 for the roles outside layers. NULL if absent. */
+const rh_tensor *rh_model_tensor(const rh_model *m, const rh_family *f, rh_role role, int32_t layer);
+
+/* All tensors are there with the shapes the config says and of types Rhumb computes with. Also
+ * sets m->config.tied, n_params and weight_bytes. */
+rh_status rh_weights_check(rh_model *m, const rh_family *f, rh_error *err);
+
+/* Upload everything; needs rh_weights_check first. Progress counts layers. */
+rh_status rh_weights_upload(rh_model *m, const rh_family *f, const rh_settings *settings, rh_error *err);
+
+/* SHA-256 over the config and sampled bytes of every tensor in order of role and layer: equal
+ * for the same weights in any folder. */
+rh_status rh_weights_fingerprint(rh_model *m, const rh_family *f, rh_error *err);
+
+#endif
