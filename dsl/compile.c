@@ -1,0 +1,339 @@
+/* compile.c - from texts to a program: read, order, check, place, plan. Each stage runs only if
+ * those before it found no error, so that one mistake is not reported twice. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dsl/compiled.h"
+
+typedef struct compiler {
+    rh_program *p;
+    const rh_program_input *in;
+    rh_diags *diags;
+    rh_tree expression;     /* of in->expr */
+    rh_site_ast layers;     /* of in->layers */
+    bool has_layers;
+    int32_t layer_site;     /* where floating results go; -1: not said */
+    rh_checker checker;
+    int32_t context;        /* site of the first result, for names beside; -1 */
+} compiler;
+
+static bool wrong(const compiler *c) { return c->diags->n > 0; }
+
+/* ---- read ------------------------------------------------------------------------------------------------ */
+
+static rh_status read_texts(compiler *c)
+{
+    rh_program *p = c->p;
+    const rh_program_input *in = c->in;
+    if (in->book_path || in->book_text)
+        RH_TRY(rh_book_read(&p->book, in->book_path ? in->book_path : "<book>", in->book_text, c->diags));
+    if (in->expr) {
+        const rh_source *s = rh_source_new(p->arena, "<expression>", in->expr, strlen(in->expr));
+        if (!s) return RH_ENOMEM;
+        if (s->len > RH_MAX_BOOK) {
+            rh_diag_add(c->diags, RH_ELIMIT, (rh_range){0}, "an expression may have 4 MiB");
+            return RH_OK;
+        }
+        RH_TRY(rh_parse_expression(&c->expression, p->arena, s, c->diags));
+    }
+    if (in->layers) {
+        const rh_source *s = rh_source_new(p->arena, "--layer", in->layers, strlen(in->layers));
+        if (!s) return RH_ENOMEM;
+        RH_TRY(rh_parse_layers(&c->layers, &c->has_layers, p->arena, s, c->diags));
+    }
+    return RH_OK;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------- */
+
+/* Actions to run: the expression, else the book's own. */
+static size_t n_actions(const compiler *c) { return c->in->expr ? (size_t)c->expression.n : c->p->book.n_actions; }
+static rh_statement *action_at(const compiler *c, size_t i)
+{
+    return c->in->expr ? &c->expression.items[i] : c->p->book.actions[i];
+}
+
+static void refuse_saes(compiler *c)
+{
+    const rh_scope *s = &c->p->book.scope;
+    for (size_t i = 0; i < s->n; i++) {
+        if (s->items[i].statement->kind != RH_ST_SAE) continue;
+        rh_diag *d = rh_diag_add(c->diags, RH_EUNSUPPORTED, s->items[i].statement->range, "SAEs are not there yet");
+        rh_diag_hint(d, "until then, save a decoder row to a file and use load(\"row.safetensors\")");
+    }
+}
+
+static rh_status check_names(compiler *c)
+{
+    rh_scope *scope = &c->p->book.scope;
+    int32_t *order = NULL;
+    rh_status status = rh_scope_order(&order, scope, c->diags);
+    for (size_t i = 0; !status && i < n_actions(c); i++) status = rh_scope_reach(scope, action_at(c, i)->expr);
+    for (size_t i = 0; !status && i < scope->n && !c->diags->more; i++) {
+        rh_binding *b = &scope->items[order[i]];
+        rh_operand value;
+        if (b->in_cycle || b->statement->kind != RH_ST_LET) continue;
+        c->checker.quiet = !b->reached;
+        if (rh_check_expr(&c->checker, b->statement->expr, &value)) b->node = value.node;
+        if (c->checker.no_memory) status = RH_ENOMEM;
+    }
+    c->checker.quiet = false;
+    free(order);
+    return status;
+}
+
+/* ---- places of results ---------------------------------------------------------------------------------------- */
+
+static rh_status choose_layer(compiler *c)
+{
+    const rh_statement *layer = c->p->book.layer;
+    c->layer_site = -1;
+    if (!c->has_layers && !layer) return RH_OK;
+    c->layer_site = rh_check_site(&c->checker, c->has_layers ? &c->layers : &layer->site);
+    return c->checker.no_memory ? RH_ENOMEM : RH_OK;
+}
+
+static bool needs_layer(compiler *c, const rh_operand *o)
+{
+    const rh_node *n = rh_operand_node(&c->checker, o);
+    char layers[64];
+    rh_model_layers(layers, c->p->resolver);
+    rh_diag *d = rh_diag_add(c->diags, RH_ESITE, o->range, "%s",
+                             n->place == RH_PLACE_FLOATING ? "this exists at every layer, and none is chosen"
+                                                           : "this is the same at every layer, and none is chosen");
+    rh_diag_hint(d, "give --layer 16, write layer 16 in the book, or place it with @ 16%s%s", layers[0] ? "; " : "", layers);
+    return false;
+}
+
+/* Where an action applies its value. */
+static bool place_action(compiler *c, const rh_operand *o, int32_t *site)
+{
+    *site = rh_operand_node(&c->checker, o)->site;
+    if (*site < 0) *site = c->layer_site;
+    return *site >= 0 || needs_layer(c, o);
+}
+
+static bool width_differs(const compiler *c, const rh_node *n, int32_t site)
+{
+    int32_t width = site < 0 ? 0 : rh_hook_width(c->p->resolver, c->p->graph.sites[site].hook);
+    return n->kind != RH_VALUE_SCALAR && n->d > 0 && width > 0 && n->d != width;
+}
+
+/* A value that is only shown: a constant may stay without a place. */
+static bool place_value(compiler *c, const rh_operand *o, int32_t *site)
+{
+    const rh_node *n = rh_operand_node(&c->checker, o);
+    *site = n->site;
+    if (*site >= 0) return true;
+    if (n->place == RH_PLACE_FLOATING || (n->kind != RH_VALUE_SCALAR && !width_differs(c, n, c->layer_site))) *site = c->layer_site;
+    return *site >= 0 || n->place == RH_PLACE_CONSTANT || needs_layer(c, o);
+}
+
+static rh_status add_root(compiler *c, int32_t node, int32_t site, bool hard, rh_range range, int32_t *root)
+{
+    rh_program *p = c->p;
+    if (!RH_GROW(p->roots, p->roots_capacity, p->n_roots)) return RH_ENOMEM;
+    p->roots[p->n_roots] = (rh_root){.node = node, .site = site, .hard = hard, .range = range, .step = -1};
+    *root = (int32_t)p->n_roots++;
+    return RH_OK;
+}
+
+/* ---- actions and the value --------------------------------------------------------------------------------------- */
+
+static rh_status add_parts(compiler *c, rh_compiled_value *v, const rh_expr *e, int32_t site)
+{
+    rh_program *p = c->p;
+    rh_terms terms = {0};
+    rh_status status = rh_terms_of(&terms, p->arena, &p->graph, &p->book.scope, e);
+    v->first_part = (int32_t)p->n_parts;
+    for (size_t i = 0; !status && i < terms.n; i++) {
+        rh_compiled_part part = {.label = terms.items[i].label, .c = terms.items[i].c};
+        status = add_root(c, terms.items[i].node, site, true, e->range, &part.root);
+        if (!status && !RH_GROW(p->parts, p->parts_capacity, p->n_parts)) status = RH_ENOMEM;
+        if (!status) p->parts[p->n_parts++] = part;
+    }
+    v->n_parts = (int32_t)p->n_parts - v->first_part;
+    free(terms.items);
+    return status;
+}
+
+/* cap, clamp, scale and guards are read to the end, and refused in one line. */
+static bool is_there(compiler *c, const rh_statement *s)
+{
+    static const char *const words[] = {"steer", "ablate", "cap", "clamp", "scale"};
+    if (s->action > RH_ABLATE_WORD) {
+        rh_diag *d = rh_diag_add(c->diags, RH_EUNSUPPORTED, s->word, "%s is not there yet", words[s->action]);
+        rh_diag_hint(d, "this version has the actions steer and ablate");
+        return false;
+    }
+    if (!s->guard.source) return true;
+    rh_diag *d = rh_diag_add(c->diags, RH_EUNSUPPORTED, s->guard, "guards are not there yet");
+    rh_diag_hint(d, "leave it out: the action then acts at every position of its mask");
+    return false;
+}
+
+static bool fits_action(compiler *c, const rh_statement *s, const rh_operand *o)
+{
+    rh_value_kind kind = rh_operand_node(&c->checker, o)->kind;
+    if (kind == RH_VALUE_VECTOR || (kind == RH_VALUE_SPAN && s->action == RH_ABLATE_WORD)) return true;
+    rh_diag *d = rh_diag_add(c->diags, RH_EKIND, o->range, "%s, and this is %s",
+                             s->action == RH_ABLATE_WORD ? "ablate takes a vector or a span" : "steer takes a vector", rh_kind_text(kind));
+    rh_diag_label(d, o->range, "%s", rh_kind_text(kind) + 2);
+    rh_diag_hint(d, kind == RH_VALUE_SPAN ? "a span can be ablated" : "multiply a vector by it");
+    return false;
+}
+
+static const char *text_of(compiler *c, rh_range r)
+{
+    return rh_arena_strndup(c->p->arena, r.source->text + r.start, r.end - r.start);
+}
+
+static rh_status add_action(compiler *c, const rh_statement *s)
+{
+    rh_program *p = c->p;
+    rh_operand o;
+    int32_t site;
+    if (!is_there(c, s)) return RH_OK;
+    if (!rh_check_expr(&c->checker, s->expr, &o)) return c->checker.no_memory ? RH_ENOMEM : RH_OK;
+    if (!fits_action(c, s, &o) || !place_action(c, &o, &site)) return RH_OK;
+    rh_compiled_value a = {.statement = s, .text = text_of(c, s->range)};
+    RH_TRY(add_root(c, o.node, site, true, o.range, &a.root));
+    if (s->action == RH_STEER_WORD && !wrong(c)) RH_TRY(add_parts(c, &a, s->expr, site));
+    if (!a.text || !RH_GROW(p->actions, p->actions_capacity, p->n_actions)) return RH_ENOMEM;
+    p->actions[p->n_actions++] = a;
+    if (c->context < 0) c->context = site;
+    return RH_OK;
+}
+
+static rh_status add_value(compiler *c, const rh_statement *s)
+{
+    rh_program *p = c->p;
+    rh_operand o;
+    int32_t site;
+    if (s->mask_range.source) {
+        rh_diag *d = rh_diag_add(c->diags, RH_EKIND, s->mask_range, "a value has no positions");
+        rh_diag_hint(d, "only actions have: steer %s", "v on last");
+        return RH_OK;
+    }
+    if (!is_there(c, s)) return RH_OK;
+    if (!rh_check_expr(&c->checker, s->expr, &o)) return c->checker.no_memory ? RH_ENOMEM : RH_OK;
+    if (!place_value(c, &o, &site)) return RH_OK;
+    rh_value_kind kind = rh_operand_node(&c->checker, &o)->kind;
+    p->value = (rh_compiled_value){.statement = s, .text = text_of(c, s->range)};
+    RH_TRY(add_root(c, o.node, site, true, o.range, &p->value.root));
+    if (kind == RH_VALUE_VECTOR && !wrong(c)) RH_TRY(add_parts(c, &p->value, s->expr, site));
+    p->has_value = true;
+    c->context = site;
+    return p->value.text ? RH_OK : RH_ENOMEM;
+}
+
+static rh_status check_results(compiler *c)
+{
+    if (c->in->expr) c->p->left_out = (int)c->p->book.n_actions;
+    for (size_t i = 0; i < n_actions(c) && !c->diags->more; i++) {
+        const rh_statement *s = action_at(c, i);
+        RH_TRY(s->bare && c->in->bare_value ? add_value(c, s) : add_action(c, s));
+    }
+    return RH_OK;
+}
+
+/* ---- names beside ---------------------------------------------------------------------------------------------------- */
+
+/* Where a name is shown: its own site, else that of the result. false: nowhere. */
+static bool place_name(const compiler *c, const rh_node *n, bool open, int32_t *site)
+{
+    int32_t context = c->context >= 0 ? c->context : c->layer_site;
+    int32_t width = context < 0 ? 0 : rh_hook_width(c->p->resolver, c->p->graph.sites[context].hook);
+    *site = n->site;
+    if (*site >= 0) return true;
+    if (n->place == RH_PLACE_FLOATING) {
+        *site = context;
+        return width > 0 && (n->d == 0 || n->d == width);
+    }
+    if (n->kind != RH_VALUE_SCALAR && !width_differs(c, n, context)) *site = context;
+    return !open || (*site >= 0 && width > 0);
+}
+
+static rh_status add_names(compiler *c)
+{
+    rh_program *p = c->p;
+    rh_status status = RH_OK;
+    bool *open = rh_calloc(p->graph.n + 1, sizeof *open);
+    if (!open) return RH_ENOMEM;
+    rh_graph_find_open(&p->graph, open);
+    for (size_t i = 0; i < p->book.scope.n && !status; i++) {
+        const rh_binding *b = &p->book.scope.items[i];
+        rh_compiled_name name = {.name = p->bound[i]};
+        int32_t site;
+        if (b->node < 0 || !place_name(c, &p->graph.nodes[b->node], open[b->node], &site)) continue;
+        status = add_root(c, b->node, site, false, b->range, &name.root);
+        if (!status && !RH_GROW(p->names, p->names_capacity, p->n_names)) status = RH_ENOMEM;
+        if (!status) p->names[p->n_names++] = name;
+    }
+    free(open);
+    return status;
+}
+
+static rh_status copy_bound_names(compiler *c)
+{
+    rh_program *p = c->p;
+    p->bound = rh_arena_alloc(p->arena, p->book.scope.n + 1, sizeof *p->bound);
+    if (!p->bound) return RH_ENOMEM;
+    for (size_t i = 0; i < p->book.scope.n; i++) {
+        rh_slice name = p->book.scope.items[i].name;
+        p->bound[i] = rh_arena_strndup(p->arena, name.text, name.len);
+        if (!p->bound[i]) return RH_ENOMEM;
+    }
+    return RH_OK;
+}
+
+/* ---- the stages in order ------------------------------------------------------------------------------------------------ */
+
+static rh_status run_stages(compiler *c)
+{
+    rh_program *p = c->p;
+    RH_TRY(read_texts(c));
+    if (wrong(c)) return RH_OK;
+    RH_TRY(copy_bound_names(c));
+    refuse_saes(c);
+    RH_TRY(choose_layer(c));
+    RH_TRY(check_names(c));
+    RH_TRY(check_results(c));
+    if (wrong(c)) return RH_OK;
+    if (c->in->all_names) RH_TRY(add_names(c));
+    return rh_plan_make(&p->plan, p->arena, &p->graph, p->resolver, p->roots, p->n_roots, c->diags);
+}
+
+rh_status rh_program_compile(rh_program **out, const rh_program_input *in, const rh_resolver *resolver, rh_diags *diags,
+                             rh_error *err)
+{
+    rh_diags *own = NULL;
+    rh_status status = RH_ENOMEM;
+    rh_program *p = rh_calloc(1, sizeof *p);
+    if (!diags) diags = own = rh_calloc(1, sizeof *own);
+    if (!p || !diags) goto fail;
+    memset(diags, 0, sizeof *diags);
+    p->resolver = resolver;
+    p->arena = rh_arena_new();
+    if (!p->arena) goto fail;
+    p->book.arena = p->graph.arena = p->arena;
+    compiler c = {.p = p, .in = in, .diags = diags, .layer_site = -1, .context = -1,
+                  .checker = {.arena = p->arena, .graph = &p->graph, .scope = &p->book.scope, .resolver = resolver, .diags = diags}};
+    status = run_stages(&c);
+    if (!status && diags->n) {
+        status = rh_diags_error(diags, err);
+        rh_diags_settle(diags);
+        goto done;
+    }
+    if (status) goto fail;
+    *out = p;
+    p = NULL;
+    goto done;
+fail:
+    rh_fail_nomem(err);
+done:
+    if (status && diags) rh_diags_settle(diags);
+    rh_program_free(p);
+    free(own);
+    return status;
+}

@@ -1,0 +1,164 @@
+#include "fake_resolver.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/rng.h"
+
+static const int32_t L31[] = {31}, L20[] = {20}, L77[] = {77}, L14_18[] = {14, 15, 16, 17, 18}, L3_7[] = {3, 7};
+
+static const struct {
+    const char *name;
+    rh_place_kind place;
+    rh_hook hook;
+    int32_t n;
+    const int32_t *layers;
+    int32_t d;
+} FILES[] = {
+    {"sf.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L31, FAKE_D},
+    {"rain20.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L20, FAKE_D},
+    {"other20.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L20, FAKE_D},
+    {"attn.safetensors", RH_PLACE_PINNED, RH_ATTN_OUT, 1, L20, FAKE_D},
+    {"z.safetensors", RH_PLACE_PINNED, RH_ATTN_Z, 1, L20, FAKE_Z},
+    {"fam.safetensors", RH_PLACE_FAMILY, RH_RESID_POST, 5, L14_18, FAKE_D},
+    {"fam2.gguf", RH_PLACE_FAMILY, RH_RESID_POST, 2, L3_7, FAKE_D},
+    {"const.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D},
+    {"narrow.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, 8},
+    {"zero.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D},
+    {"huge.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D},
+    {"wide31.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L31, 99},
+    {"deep.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L77, FAKE_D},
+};
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static rh_status describe_load(const rh_atom_spec *spec, rh_atom_info *out, rh_error *err)
+{
+    for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++)
+        if (strcmp(FILES[i].name, base_name(spec->text)) == 0) {
+            *out = (rh_atom_info){FILES[i].place, FILES[i].hook, FILES[i].n, FILES[i].layers, FILES[i].d};
+            return RH_OK;
+        }
+    return rh_fail(err, RH_EIO, "cannot open '%s': No such file or directory", spec->text);
+}
+
+static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *out, rh_error *err)
+{
+    fake_resolver *f = self;
+    f->describes++;
+    *out = (rh_atom_info){.place = RH_PLACE_FLOATING};
+    if (spec->kind == RH_ATOM_LOAD) return describe_load(spec, out, err);
+    if (spec->kind == RH_ATOM_RANDOM) {
+        out->place = RH_PLACE_CONSTANT;
+        return RH_OK;
+    }
+    if (f->resolver.n_layers == 0) {
+        rh_fail(err, RH_EMODEL, "this needs a model");
+        rh_hint(err, "name one with -m");
+        return RH_EMODEL;
+    }
+    if (spec->kind == RH_ATOM_DIM && strcmp(base_name(spec->text), "missing.csv") == 0) {
+        rh_fail(err, RH_EIO, "cannot open 'missing.csv': No such file or directory");
+        rh_hint(err, "paths are relative to the book");
+        return RH_EIO;
+    }
+    if (spec->kind == RH_ATOM_TOKEN || spec->kind == RH_ATOM_UNEMBED) {
+        if (spec->at != RH_AT_MEAN && strcmp(spec->text, "San Francisco") == 0) {
+            rh_fail(err, RH_EVALUE, "'San Francisco' is 2 tokens: [San][ Francisco]");
+            rh_hint(err, "at=mean averages their rows");
+            return RH_EVALUE;
+        }
+        out->place = RH_PLACE_CONSTANT;
+        out->d = FAKE_D;
+    }
+    return RH_OK;
+}
+
+static uint64_t seed_of(const rh_atom_spec *spec)
+{
+    uint64_t h = (uint64_t)spec->kind * 1000003u + (uint64_t)spec->at * 101 + spec->chat + spec->seed * 7919;
+    const char *texts[5] = {base_name(spec->text), spec->prefix, spec->positive, spec->negative, spec->name};
+    for (int i = 0; i < 5; i++)
+        for (const char *t = texts[i] ? texts[i] : "-"; *t; t++) h = h * 31 + (unsigned char)*t;
+    return h;
+}
+
+void fake_vector(float *out, const rh_atom_spec *spec, rh_hook hook, int32_t layer, int32_t d)
+{
+    const char *name = base_name(spec->text);
+    uint64_t stream = (uint64_t)(layer + 1) * 16 + (uint64_t)hook;
+    for (int32_t j = 0; j < d; j++) {
+        out[j] = (float)rh_random_normal(seed_of(spec), stream, (uint64_t)j);
+        if (strcmp(name, "zero.npy") == 0) out[j] = 0;
+        if (strcmp(name, "huge.npy") == 0) out[j] = 3e38f;
+        if (strcmp(name, "nan.csv") == 0) out[j] = NAN;
+    }
+}
+
+static rh_status compute(void *self, const rh_atom_request *requests, int32_t n, int32_t *culprit, rh_error *err)
+{
+    fake_resolver *f = self;
+    f->computes++;
+    f->n_requests = n;
+    *culprit = -1;
+    if (f->fail_memory) return rh_fail_nomem(err);
+    if (f->cancel) return rh_fail(err, RH_ECANCELLED, "interrupted");
+    for (int32_t i = 0; i < n; i++) {
+        const rh_atom_request *r = &requests[i];
+        if (i < FAKE_REQUESTS) {
+            snprintf(f->requests[i].text, sizeof f->requests[i].text, "%s", base_name(r->spec->text));
+            f->requests[i].hook = r->hook;
+            f->requests[i].n_layers = r->n_layers;
+            f->requests[i].first = r->layers[0];
+            f->requests[i].last = r->layers[r->n_layers - 1];
+            f->requests[i].d = r->d;
+        }
+        if (strcmp(base_name(r->spec->text), "bad.csv") == 0) {
+            *culprit = i;
+            rh_fail(err, RH_EFORMAT, "a row has 3 fields, and the header 2");
+            return rh_place(err, "bad.csv", 3, 0);
+        }
+        for (int32_t l = 0; l < r->n_layers; l++) fake_vector(r->out + (size_t)l * r->d, r->spec, r->hook, r->layers[l], r->d);
+    }
+    return RH_OK;
+}
+
+static rh_status survey(void *self, const rh_atom_request *requests, int32_t n, rh_atom_survey *each, rh_plan_survey *all,
+                        rh_error *err)
+{
+    (void)self;
+    (void)err;
+    for (int32_t i = 0; i < n; i++) {
+        if (requests[i].spec->kind != RH_ATOM_DIM) continue;
+        each[i] = (rh_atom_survey){.prompts = 32, .distinct = 24, .tokens = 240, .read = 32};
+        snprintf(each[i].sample, sizeof each[i].sample, "The mayor of [San Francisco]");
+        all->prompts += 32;
+        all->distinct += 24;
+        all->tokens += 240;
+        all->shared_tokens += 100;
+        all->seconds = 0.42;
+        for (int32_t l = 0; l < requests[i].n_layers; l++)
+            if (requests[i].layers[l] > all->deepest) all->deepest = requests[i].layers[l];
+    }
+    return RH_OK;
+}
+
+void fake_init(fake_resolver *f)
+{
+    *f = (fake_resolver){0};
+    f->resolver = (rh_resolver){.self = f, .n_layers = FAKE_LAYERS, .model_name = "fake", .describe = describe, .compute = compute, .survey = survey};
+    for (int h = 0; h < RH_N_HOOKS; h++) f->resolver.width[h] = h == RH_ATTN_Z ? FAKE_Z : FAKE_D;
+}
+
+void fake_no_model(fake_resolver *f)
+{
+    fake_init(f);
+    f->resolver.n_layers = 0;
+    f->resolver.model_name = NULL;
+    memset(f->resolver.width, 0, sizeof f->resolver.width);
+}
