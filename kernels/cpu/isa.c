@@ -24,7 +24,7 @@ const rh_cpu_kernels *rh_cpu_kernels_of(rh_isa isa)
     switch (isa) {
 #if defined(__x86_64__)
     case RH_ISA_AVX512: return &rh_cpu_avx512;
-    case RH_ISA_AVX2: return &rh_cpu_generic;
+    case RH_ISA_AVX2: return &rh_cpu_avx2;
 #endif
     default: return &rh_cpu_generic;
     }

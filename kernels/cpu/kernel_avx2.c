@@ -1,0 +1,125 @@
+/* Inner loops for AVX2 with FMA; twins of the same names in kernel_generic.c. */
+#include <immintrin.h>
+
+#include "kernels/cpu/elementwise.inc"
+#include "kernels/dequantize.inc"
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE float sum8(__m256 v)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+
+/* nw rows by nx tokens (at most 4 by 2), each product with its own 8 running sums, so that the
+ * order of a sum does not depend on the shape of the tile. */
+INLINE void dots_tile(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
+                      size_t ldx, int nx, int32_t cols)
+{
+    __m256 acc[2][4];
+    for (int t = 0; t < nx; t++)
+        for (int r = 0; r < nw; r++) acc[t][r] = _mm256_setzero_ps();
+    for (int32_t k = 0; k < cols; k += 8) {
+        __m256 row[4];
+        for (int r = 0; r < nw; r++) row[r] = _mm256_loadu_ps(w + (size_t)r * ldw + k);
+        for (int t = 0; t < nx; t++) {
+            __m256 xt = _mm256_loadu_ps(x + (size_t)t * ldx + k);
+            for (int r = 0; r < nw; r++) acc[t][r] = _mm256_fmadd_ps(xt, row[r], acc[t][r]);
+        }
+    }
+    for (int t = 0; t < nx; t++)
+        for (int r = 0; r < nw; r++) out[(size_t)t * ldo + r] = sum8(acc[t][r]);
+}
+
+static void dots(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
+                 size_t ldx, int nx, int32_t cols)
+{
+    for (int t = 0; t < nx; t += 2, x += 2 * ldx, out += 2 * ldo) {
+        bool two = t + 1 < nx;
+        int r = 0;
+        for (; r + 4 <= nw; r += 4) {
+            const float *wr = w + (size_t)r * ldw;
+            if (two) dots_tile(out + r, ldo, wr, ldw, 4, x, ldx, 2, cols);
+            else dots_tile(out + r, ldo, wr, ldw, 4, x, ldx, 1, cols);
+        }
+        for (; r < nw; r++) {
+            const float *wr = w + (size_t)r * ldw;
+            if (two) dots_tile(out + r, ldo, wr, ldw, 1, x, ldx, 2, cols);
+            else dots_tile(out + r, ldo, wr, ldw, 1, x, ldx, 1, cols);
+        }
+    }
+}
+
+/* c [m, 8 nv] (+)= a [m, k] b [k, 8 nv] with m <= 6, nv <= 2 constant: sums in registers */
+INLINE void tile_of(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
+                    size_t ldb, int m, int k)
+{
+    __m256 acc[6][2];
+    for (int i = 0; i < m; i++)
+        for (int v = 0; v < 2; v++)
+            acc[i][v] = add ? _mm256_loadu_ps(c + (size_t)i * ldc + 8 * v) : _mm256_setzero_ps();
+    for (int j = 0; j < k; j++) {
+        __m256 b0 = _mm256_loadu_ps(b + (size_t)j * ldb), b1 = _mm256_loadu_ps(b + (size_t)j * ldb + 8);
+        for (int i = 0; i < m; i++) {
+            __m256 ai = _mm256_broadcast_ss(a + (size_t)i * lda + j);
+            acc[i][0] = _mm256_fmadd_ps(ai, b0, acc[i][0]);
+            acc[i][1] = _mm256_fmadd_ps(ai, b1, acc[i][1]);
+        }
+    }
+    for (int i = 0; i < m; i++)
+        for (int v = 0; v < 2; v++) _mm256_storeu_ps(c + (size_t)i * ldc + 8 * v, acc[i][v]);
+}
+
+static void tile(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
+                 size_t ldb, int m, int k, int nv)
+{
+    for (int v = 0; v < nv; v++, c += 16, b += 16) {
+        int i = 0;
+        for (; i + 6 <= m; i += 6)
+            tile_of(c + (size_t)i * ldc, ldc, add, a + (size_t)i * lda, lda, b, ldb, 6, k);
+        for (; i + 3 <= m; i += 3)
+            tile_of(c + (size_t)i * ldc, ldc, add, a + (size_t)i * lda, lda, b, ldb, 3, k);
+        for (; i < m; i++)
+            tile_of(c + (size_t)i * ldc, ldc, add, a + (size_t)i * lda, lda, b, ldb, 1, k);
+    }
+}
+
+/* 8 x 8 floats: pairs, fours, then the 128-bit halves change places. */
+static void transpose8(float *out, size_t ldo, const float *const *rows, size_t col)
+{
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps(rows[i] + col);
+    for (int i = 0; i < 8; i += 2) {
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+        a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
+        a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+        a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        _mm256_storeu_ps(out + i * ldo, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+        _mm256_storeu_ps(out + (i + 4) * ldo, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+    }
+}
+
+static void transpose(float *out, size_t ldo, const float *const *rows, int32_t n, int32_t d)
+{
+    for (int32_t i = 0; i < n; i += 8) {
+        int32_t c = 0;
+        for (; c + 8 <= d; c += 8) transpose8(out + (size_t)c * ldo + i, ldo, rows + i, (size_t)c);
+        for (; c < d; c++)
+            for (int32_t j = i; j < i + 8; j++) out[(size_t)c * ldo + j] = rows[j][c];
+    }
+}
+
+const rh_cpu_kernels rh_cpu_avx2 = {
+    .name = "cpu/avx2", .quantize = rh_quantize_avx2, .panels = rh_panels_avx2,
+    .dequantize = dequantize_row, .dots = dots, .tile = tile, .transpose = transpose, .dot = dot,
+    .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
+    .max = max_of, .exp_sum = exp_sum, .rotate = rotate,
+};
