@@ -13,11 +13,14 @@ typedef struct rh_gguf rh_gguf; /* owner: rh_gguf_close */
  * is RH_EFORMAT and says where. Tensors of types Rhumb does not compute with are listed with
  * dtype RH_DTYPE_NONE (sizes unchecked); overlapping tensors are refused. */
 rh_status rh_gguf_open(rh_gguf **out, const char *path, rh_error *err);
+/* The same, but several tensors may share a name, as in control vectors, whose readers sum them;
+ * rh_gguf_find gives the first. */
+rh_status rh_gguf_open_repeats(rh_gguf **out, const char *path, rh_error *err);
 void rh_gguf_close(rh_gguf *g);
 
 int64_t rh_gguf_n_tensors(const rh_gguf *g);
 const rh_tensor *rh_gguf_tensor(const rh_gguf *g, int64_t i);
-const rh_tensor *rh_gguf_find(const rh_gguf *g, const char *name); /* NULL if absent; hashed */
+const rh_tensor *rh_gguf_find(const rh_gguf *g, const char *name); /* NULL if absent */
 const rh_map *rh_gguf_map(const rh_gguf *g);
 
 /* Metadata. The getters return RH_ENAME if the key is absent, RH_EFORMAT if of another kind
@@ -30,7 +33,9 @@ rh_status rh_gguf_bool(bool *out, const rh_gguf *g, const char *key, rh_error *e
 typedef struct rh_bytes { const char *data; size_t len; } rh_bytes;
 rh_status rh_gguf_string(rh_bytes *out, const rh_gguf *g, const char *key, rh_error *err);
 /* Arrays: count; then elements. Strings of an array are indexed at the first request
- * (8 bytes an element), so opening stays cheap with 262,144 tokens. */
+ * (16 bytes an element), so opening stays cheap with 262,144 tokens. Not from two threads at
+ * once. rh_gguf_floats and _ints want n to be the count, and convert as the getters do; a bool
+ * counts as 0 or 1. */
 rh_status rh_gguf_array_n(int64_t *out, const rh_gguf *g, const char *key, rh_error *err);
 rh_status rh_gguf_strings(const rh_bytes **out, int64_t *n, rh_gguf *g, const char *key,
                           rh_error *err); /* borrowed from g */

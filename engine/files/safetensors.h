@@ -21,7 +21,8 @@ const char *rh_safetensors_meta(const rh_safetensors *s, const char *key);
 rh_status rh_safetensors_check(const rh_safetensors *s, rh_error *err); /* rh_map_check of all */
 
 /* Writing: declare all tensors, then the data goes out in the same order, streamed, so a
- * trace larger than memory can be written. Atomic. */
+ * trace larger than memory can be written. Atomic. RH_EVALUE: a name twice, or a tensor that
+ * would not be aligned to its own width (declare F32 before F16 and BF16). */
 typedef struct rh_safetensors_entry {
     const char *name;
     rh_dtype dtype; /* RH_F32, RH_F16 or RH_BF16 */
