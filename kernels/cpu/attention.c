@@ -84,13 +84,16 @@ static void load_queries(const job *j, const item *it, space *s)
 static bool slots_of(int32_t *slots, const rh_attention_group *g, int32_t from, int32_t n)
 {
     int32_t i = 0;
+    bool consecutive = true;
     for (int32_t s = 0; s < g->n_spans && i < n; s++) {
         const rh_kv_span *span = &g->spans[s];
-        for (int32_t p = from + i - span->pos; i < n && p >= 0 && p < span->len; p++)
-            slots[i++] = span->slot + p;
+        int32_t p = from + i - span->pos;
+        if (p < 0 || p >= span->len) continue;
+        if (i > 0 && span->slot + p != slots[i - 1] + 1) consecutive = false;
+        for (; i < n && p < span->len; p++) slots[i++] = span->slot + p;
     }
     assert(i == n);
-    return slots[n - 1] - slots[0] == n - 1;
+    return consecutive;
 }
 
 static void load_keys(const job *j, const item *it, space *s, const int32_t *slots, int32_t n,
