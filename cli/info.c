@@ -1,0 +1,314 @@
+/* info.c - `rhumb info FILE`: what a model or a vector file is. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "algebra/algebra.h"
+#include "base/file.h"
+#include "cli/cli.h"
+#include "cli/kind.h"
+#include "cli/models.h"
+#include "cli/text.h"
+#include "engine/files/vectorfile.h"
+
+typedef struct info_flags { bool metadata, tensors; } info_flags;
+
+/* ---- models ------------------------------------------------------------------------------- */
+
+static int64_t n_tensors(const rh_model *m)
+{
+    return m->gguf ? rh_gguf_n_tensors(m->gguf) : m->safetensors ? rh_safetensors_n(m->safetensors) : 0;
+}
+
+static const rh_tensor *tensor_at(const rh_model *m, int64_t i)
+{
+    return m->gguf ? rh_gguf_tensor(m->gguf, i) : rh_safetensors_tensor(m->safetensors, i);
+}
+
+/* Tensors grouped by storage type, in order of appearance. */
+typedef struct type_row { const char *name; int64_t count; double bytes, elements; } type_row;
+typedef struct type_table { type_row rows[64]; size_t n; double bytes; } type_table;
+
+static const char *type_name(const rh_tensor *t)
+{
+    return t->dtype == RH_DTYPE_NONE ? t->raw_type : rh_dtype_get(t->dtype)->name;
+}
+
+static void count_types(type_table *out, const rh_model *m)
+{
+    memset(out, 0, sizeof *out);
+    for (int64_t i = 0; i < n_tensors(m); i++) {
+        const rh_tensor *t = tensor_at(m, i);
+        size_t r = 0;
+        double elements = 1;
+        for (int d = 0; d < t->n_dims; d++) elements *= (double)t->shape[d];
+        while (r < out->n && strcmp(out->rows[r].name, type_name(t))) r++;
+        if (r == CLI_COUNT(out->rows)) continue;
+        if (r == out->n) out->rows[out->n++].name = type_name(t);
+        out->rows[r].count++;
+        out->rows[r].bytes += (double)t->size;
+        out->rows[r].elements += elements;
+        out->bytes += (double)t->size;
+    }
+}
+
+static const char *tokenizer_kind(const rh_model *m, char buffer[64])
+{
+    rh_bytes kind = {0}, pre = {0};
+    if (!m->tokenizer) return "none";
+    if (!m->gguf || rh_gguf_string(&kind, m->gguf, "tokenizer.ggml.model", NULL)) return "?";
+    bool bpe = kind.len == 4 && !memcmp(kind.data, "gpt2", 4);
+    if (!bpe) return "SentencePiece";
+    if (rh_gguf_string(&pre, m->gguf, "tokenizer.ggml.pre", NULL)) pre = (rh_bytes){"", 0};
+    snprintf(buffer, 64, "byte-level BPE%s%.*s", pre.len ? ", " : "", (int)(pre.len < 32 ? pre.len : 32), pre.data);
+    return buffer;
+}
+
+/* "0..4, 6..10": the layers that see only a window. */
+static void local_layers(rh_str *out, const rh_model_config *k)
+{
+    for (int32_t l = 0; l < k->n_layers;) {
+        if (!k->local[l]) {
+            l++;
+            continue;
+        }
+        int32_t end = l;
+        while (end + 1 < k->n_layers && k->local[end + 1]) end++;
+        rh_str_printf(out, out->len ? ", %d" : "%d", l);
+        if (end > l) rh_str_printf(out, "..%d", end);
+        l = end + 1;
+    }
+}
+
+static void model_text(rh_str *out, const rh_model *m, const info_flags *f)
+{
+    const rh_model_config *k = &m->config;
+    char a[32], b[32], buffer[64];
+    type_table types;
+    rh_str local = {0};
+    count_types(&types, m);
+    rh_str_printf(out, "model        %s\n", m->name);
+    rh_str_printf(out, "file         %s\n", m->path);
+    cli_count_text(a, m->n_params);
+    cli_size_text(b, types.bytes);
+    rh_str_printf(out, "family       %s, %s parameters in %s\n", k->family, a, b);
+    rh_str_printf(out, "shape        %d layers of d %d; %d heads, %d for keys and values, of %d; feed-forward %d\n",
+                  k->n_layers, k->d_model, k->n_heads, k->n_kv_heads, k->head_dim, k->d_ff);
+    cli_count_text(a, k->n_vocab);
+    cli_count_text(b, k->n_ctx);
+    rh_str_printf(out, "vocabulary   %s tokens%s\n", a, k->tied ? ", embedding tied to the logits" : "");
+    rh_str_printf(out, "context      %s tokens\n", b);
+    local_layers(&local, k);
+    if (local.len) rh_str_printf(out, "window       %d tokens in layers %s\n", k->window, local.data);
+    rh_str_free(&local);
+    rh_str_printf(out, "tokenizer    %s", tokenizer_kind(m, buffer));
+    if (m->tokenizer) {
+        rh_str_printf(out, "; BOS %d%s, EOS %d", rh_tokenizer_bos(m->tokenizer),
+                      rh_tokenizer_adds_bos(m->tokenizer) ? "" : " (not added)", rh_tokenizer_eos(m->tokenizer));
+        rh_str_printf(out, "\nchat         %s", rh_chat_name(rh_tokenizer_chat(m->tokenizer)));
+    }
+    rh_str_puts(out, "\nsites        ");
+    for (int h = 0; h < RH_N_HOOKS; h++)
+        rh_str_printf(out, "%s%s %d", h ? ", " : "", rh_hook_name((rh_hook)h), rh_model_width(m, (rh_hook)h));
+    rh_str_printf(out, "\nlayers       0..%d\n", k->n_layers - 1);
+    rh_str_printf(out, "fingerprint  %s\n", m->fingerprint);
+    for (size_t i = 0; i < types.n; i++) {
+        cli_size_text(a, types.rows[i].bytes);
+        rh_str_printf(out, "%s%-8s %5lld tensors  %10s\n", i ? "             " : "tensors      ", types.rows[i].name,
+                      (long long)types.rows[i].count, a);
+    }
+    if (f->tensors)
+        for (int64_t i = 0; i < n_tensors(m); i++) {
+            const rh_tensor *t = tensor_at(m, i);
+            rh_str_printf(out, "%s%s %s [", i ? "  " : "\n  ", t->name, type_name(t));
+            for (int d = 0; d < t->n_dims; d++) rh_str_printf(out, "%s%lld", d ? ", " : "", (long long)t->shape[d]);
+            rh_str_puts(out, "]\n");
+        }
+    if (f->metadata && m->gguf)
+        for (int64_t i = 0; i < rh_gguf_n_keys(m->gguf); i++) {
+            rh_str value = {0};
+            const char *key = rh_gguf_key(m->gguf, i, &value);
+            rh_str_printf(out, "%s%s = ", i ? "  " : "\n  ", key);
+            cli_visible(out, value.data ? value.data : "", value.len);
+            rh_str_puts(out, "\n");
+            out->failed |= value.failed;
+            rh_str_free(&value);
+        }
+}
+
+static json_t *tensor_list_json(const rh_model *m)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < n_tensors(m); i++) {
+        const rh_tensor *t = tensor_at(m, i);
+        json_t *shape = json_array();
+        for (int d = 0; d < t->n_dims; d++) json_array_append_new(shape, json_integer(t->shape[d]));
+        json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:I}", "name", cli_json_text(t->name, strlen(t->name)),
+                                              "type", type_name(t), "shape", shape, "bytes", (json_int_t)t->size));
+    }
+    return list;
+}
+
+static json_t *metadata_json(const rh_model *m)
+{
+    json_t *o = json_object();
+    for (int64_t i = 0; m->gguf && i < rh_gguf_n_keys(m->gguf); i++) {
+        rh_str value = {0};
+        const char *key = rh_gguf_key(m->gguf, i, &value);
+        json_object_set_new(o, key, cli_json_text(value.data ? value.data : "", value.len));
+        rh_str_free(&value);
+    }
+    return o;
+}
+
+static json_t *model_json(const rh_model *m, const info_flags *f)
+{
+    const rh_model_config *k = &m->config;
+    char buffer[64];
+    type_table types;
+    count_types(&types, m);
+    json_t *o = json_pack("{s:s, s:o, s:o, s:s, s:I, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i}", "kind",
+                          "model", "name", cli_json_text(m->name, strlen(m->name)), "path",
+                          cli_json_text(m->path, strlen(m->path)), "family", k->family, "parameters",
+                          (json_int_t)m->n_params, "fingerprint", m->fingerprint, "layers", k->n_layers, "d_model",
+                          k->d_model, "heads", k->n_heads, "kv_heads", k->n_kv_heads, "head_dim", k->head_dim, "d_ff",
+                          k->d_ff, "vocabulary", k->n_vocab, "context", k->n_ctx, "tied", k->tied, "window", k->window);
+    json_t *sites = json_object(), *rows = json_object(), *local = json_array();
+    for (int h = 0; h < RH_N_HOOKS; h++)
+        json_object_set_new(sites, rh_hook_name((rh_hook)h), json_integer(rh_model_width(m, (rh_hook)h)));
+    for (size_t i = 0; i < types.n; i++)
+        json_object_set_new(rows, types.rows[i].name,
+                            json_pack("{s:I, s:I, s:I}", "tensors", (json_int_t)types.rows[i].count, "bytes",
+                                      (json_int_t)types.rows[i].bytes, "elements", (json_int_t)types.rows[i].elements));
+    for (int32_t l = 0; l < k->n_layers; l++)
+        if (k->local[l]) json_array_append_new(local, json_integer(l));
+    json_object_set_new(o, "local_layers", local);
+    json_object_set_new(o, "sites", sites);
+    json_object_set_new(o, "tensor_types", rows);
+    if (m->tokenizer)
+        json_object_set_new(o, "tokenizer",
+                            json_pack("{s:s, s:i, s:i, s:b, s:s}", "kind", tokenizer_kind(m, buffer), "bos",
+                                      rh_tokenizer_bos(m->tokenizer), "eos", rh_tokenizer_eos(m->tokenizer), "adds_bos",
+                                      rh_tokenizer_adds_bos(m->tokenizer), "chat",
+                                      rh_chat_name(rh_tokenizer_chat(m->tokenizer))));
+    else json_object_set_new(o, "tokenizer", json_null());
+    json_object_set_new(o, "metadata", metadata_json(m));
+    if (f->tensors) json_object_set_new(o, "tensors", tensor_list_json(m));
+    return o;
+}
+
+static rh_status info_model(cli *c, const char *word, const info_flags *f, rh_error *err)
+{
+    rh_model *m = NULL;
+    rh_str out = {0};
+    rh_status status = cli_open_model(&m, c, word, true, err);
+    if (!status && c->common.json) status = cli_print_json(c, model_json(m, f), err);
+    else if (!status) {
+        model_text(&out, m, f);
+        status = cli_print_str(c, &out, err);
+    }
+    rh_model_free(m);
+    return status;
+}
+
+/* ---- vectors ------------------------------------------------------------------------------ */
+
+static rh_status provenance(json_t **out, const rh_vectorfile *v, const char *path, rh_error *err)
+{
+    *out = NULL;
+    return v->metadata ? rh_json_parse(out, v->metadata, strlen(v->metadata), path, err) : RH_OK;
+}
+
+static void vector_text(rh_str *out, const rh_vectorfile *f, const char *path, json_t *meta)
+{
+    const rh_vector *v = f->vector;
+    const char *expression = json_string_value(json_object_get(meta, "expression"));
+    json_t *model = json_object_get(meta, "model");
+    rh_str_printf(out, "vector       %s\n", path);
+    if (expression) rh_str_printf(out, "expression   %s\n", expression);
+    rh_str_printf(out, "site         %s, width %d\n", rh_hook_name(v->hook), v->d);
+    if (v->layers[0] < 0) rh_str_printf(out, "layers       none: the same at every layer; norm %.6g\n", rh_norm(v->data, v->d));
+    else rh_str_printf(out, "layers       %d\n", v->n_layers);
+    for (int32_t i = 0; i < v->n_layers && v->layers[0] >= 0; i++)
+        rh_str_printf(out, "  direction.%-4d norm %.6g\n", v->layers[i], rh_norm(v->data + (size_t)i * (size_t)v->d, v->d));
+    if (json_is_object(model)) {
+        const char *name = json_string_value(json_object_get(model, "name"));
+        const char *print = json_string_value(json_object_get(model, "fingerprint"));
+        rh_str_printf(out, "model        %s\n", name ? name : "?");
+        if (print) rh_str_printf(out, "fingerprint  %s\n", print);
+    } else if (f->model_hint) {
+        rh_str_printf(out, "model        %s (hint)\n", f->model_hint);
+    }
+    size_t i;
+    json_t *source;
+    json_array_foreach(json_object_get(meta, "sources"), i, source) {
+        const char *kind = json_string_value(json_object_get(source, "kind"));
+        const char *from = json_string_value(json_object_get(source, "path"));
+        const char *sha = json_string_value(json_object_get(source, "sha256"));
+        rh_str_printf(out, "%s%s %s%s%s\n", i ? "             " : "sources      ", kind ? kind : "?", from ? from : "",
+                      sha ? "  sha256 " : "", sha ? sha : "");
+    }
+    const char *created = json_string_value(json_object_get(meta, "created"));
+    if (created) rh_str_printf(out, "created      %s\n", created);
+}
+
+static json_t *vector_json(const rh_vectorfile *f, const char *path, json_t *meta)
+{
+    const rh_vector *v = f->vector;
+    json_t *layers = json_array(), *norms = json_array();
+    for (int32_t i = 0; i < v->n_layers; i++) {
+        if (v->layers[i] >= 0) json_array_append_new(layers, json_integer(v->layers[i]));
+        json_array_append_new(norms, cli_json_number(rh_norm(v->data + (size_t)i * (size_t)v->d, v->d)));
+    }
+    json_t *o = json_pack("{s:s, s:o, s:i, s:s, s:b, s:o, s:o}", "kind", "vector", "path",
+                          cli_json_text(path, strlen(path)), "d", v->d, "hook", rh_hook_name(v->hook), "constant",
+                          v->layers[0] < 0, "layers", layers, "norms", norms);
+    if (meta) json_object_set(o, "provenance", meta);
+    if (f->model_hint) json_object_set_new(o, "model_hint", cli_json_text(f->model_hint, strlen(f->model_hint)));
+    return o;
+}
+
+static rh_status info_vector(cli *c, const char *path, rh_error *err)
+{
+    rh_vectorfile f = {0};
+    json_t *meta = NULL;
+    rh_str out = {0};
+    rh_status status = rh_vectorfile_read(&f, path, NULL, err);
+    if (!status) status = provenance(&meta, &f, path, err);
+    if (!status && c->common.json) status = cli_print_json(c, vector_json(&f, path, meta), err);
+    else if (!status) {
+        vector_text(&out, &f, path, meta);
+        status = cli_print_str(c, &out, err);
+    }
+    json_decref(meta);
+    rh_vectorfile_free(&f);
+    return status;
+}
+
+static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *err)
+{
+    const char *word = args->items[0];
+    char *path = NULL;
+    RH_TRY(cli_resolve_model(&path, c, word, err));
+    cli_file_kind kind = cli_kind_of(path);
+    rh_status status = RH_OK;
+    if (kind == CLI_IS_SAE) status = rh_fail(err, RH_EUNSUPPORTED, "'%s' is a sparse autoencoder; those are not there yet", word);
+    else if (kind == CLI_IS_VECTOR) status = info_vector(c, path, err);
+    else status = info_model(c, path, flags, err);
+    free(path);
+    return status;
+}
+
+#define AT(field) offsetof(info_flags, field)
+static const cli_option OPTIONS[] = {
+    {"metadata", 0, CLI_FLAG, AT(metadata), NULL, "a GGUF's keys and values too", 0, 0, NULL},
+    {"tensors", 0, CLI_FLAG, AT(tensors), NULL, "every tensor with its type and shape too", 0, 0, NULL},
+};
+
+const cli_verb CLI_INFO = {
+    .name = "info", .brief = "what a model or a vector file is", .arguments = "MODEL|VECTOR",
+    .about = "Shows a model's family, sizes, sites and their widths, tensor types, tokenizer and fingerprint, or a "
+             "vector file's layers, norms and provenance. The weights are not read.",
+    .examples = "  rhumb info smollm2\n  rhumb info city.safetensors --json\n",
+    .options = OPTIONS, .n_options = CLI_COUNT(OPTIONS), .flags_size = sizeof(info_flags),
+    .min_args = 1, .max_args = 1, .run = run};
