@@ -102,8 +102,9 @@ static rh_status load(void *data, rh_error *err)
 static void each_of_json(void **state)
 {
     (void)state;
+    static const char text[] = "{\"a\": [1, \"text\", {\"b\": null}]}";
     scratch_open(&dir);
-    scratch_write(&dir, "a.json", "{\"a\": [1, \"text\", {\"b\": null}]}", 33);
+    scratch_write(&dir, "a.json", text, sizeof text - 1);
     assert_int_equal(alloc_fail_each(load, NULL, 1000), 1);
     scratch_close(&dir);
 }
