@@ -1,0 +1,224 @@
+/* figures.c - the diagnostics of a steering run: one line a run, then what each figure means;
+ * projections with bars. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "notebooks-export/blocks.h"
+
+/* ---- the table --------------------------------------------------------------------------------- */
+
+/* Positions where KL was measured, over the steered runs; -2: they differ between runs. */
+typedef struct kl_places { int32_t first, next; bool any; } kl_places;
+
+static kl_places find_places(const rh_steer_report *r)
+{
+    kl_places at = {-1, -1, false};
+    for (int32_t k = 0; k < r->n_runs; k++) {
+        const rh_steer_run *run = &r->runs[k];
+        if (run->unsteered || run->first.position < 0) continue;
+        at.first = !at.any || at.first == run->first.position ? run->first.position : -2;
+        at.next = !at.any || at.next == run->next.position ? run->next.position : -2;
+        at.any = true;
+    }
+    return at;
+}
+
+static void put_kl(const rh_pen *p, const rh_steer_run *run, const rh_shift *s, int width)
+{
+    char number[RH_NUMBER];
+    rh_put(p, RH_PLAIN, -width, rh_number(number, p, run->unsteered ? NAN : s->kl));
+}
+
+static void put_run(const rh_pen *p, const rh_steer_report *r, const rh_steer_run *run, const kl_places *at)
+{
+    char label[RH_NUMBER], number[RH_NUMBER];
+    bool two = at->first != at->next;
+    rh_run_label(label, run);
+    rh_put(p, RH_PLAIN, 15, label);
+    if (r->n_runs > 1) put_kl(p, run, &run->next, 8);
+    if (r->n_runs > 1 && two) put_kl(p, run, &run->first, 9);
+    rh_put(p, RH_PLAIN, -11, rh_number(number, p, run->surprisal));
+    rh_put(p, RH_PLAIN, -10, rh_percent(number, p, run->repeated));
+    if (r->n_runs > 1) rh_put(p, RH_PLAIN, -7, rh_percent(number, p, run->unsteered ? NAN : run->relative_norm));
+    const char *words = rh_collapse_words(run);
+    if (*words) {
+        rh_spaces(p, 2);
+        if (p->width < 100) { /* the words do not fit beside the figures */
+            rh_str_puts(p->out, "\n");
+            rh_spaces(p, 4);
+        }
+        rh_put(p, RH_BAD, 0, words);
+    }
+    rh_str_puts(p->out, "\n");
+}
+
+/* One line of the key: the figure's name and what it means. */
+static void key(const rh_pen *p, const char *name, const char *format, ...) RH_PRINTF(3, 4);
+static void key(const rh_pen *p, const char *name, const char *format, ...)
+{
+    rh_str text = {0};
+    va_list args;
+    va_start(args, format);
+    rh_str_vprintf(&text, format, args);
+    va_end(args);
+    rh_put(p, RH_DIM, 0, "  ");
+    rh_put(p, RH_DIM, 10, name);
+    if (text.data) rh_paragraph(p, RH_DIM, 12, 12, text.data);
+    if (text.failed) p->out->failed = true;
+    rh_str_free(&text);
+}
+
+static void put_kl_key(const rh_pen *p, const rh_steer_report *r, const kl_places *at)
+{
+    const char *scale = "0 is no change, above about 5 little is left in common";
+    const char *last = at->next == r->n_prompt_tokens - 1 ? "the prompt's last, which chooses the first new one" :
+                       "the first whose logits the actions can change";
+    if (!at->any)
+        key(p, "KL", "nats of the next token, steered from unsteered; the actions change no token's logits");
+    else if (at->next == -2 || at->first == -2)
+        key(p, "KL", "nats of the next token, steered from unsteered, at the first token that the actions can change "
+                     "(KL first: prompt included); %s", scale);
+    else
+        key(p, "KL", "nats, steered from unsteered, of the token after token %d, %s; %s", (int)at->next, last, scale);
+    if (at->any && at->next >= 0 && at->first >= 0 && at->first != at->next)
+        key(p, "KL first", "the same after token %d, the first whose logits the actions can change", (int)at->first);
+}
+
+static void put_keys(const rh_pen *p, const rh_steer_report *r, const kl_places *at)
+{
+    char norm[RH_NUMBER], median[RH_NUMBER], blind[RH_NUMBER];
+    if (r->n_runs > 1) put_kl_key(p, r, at);
+    key(p, "surprisal", "mean nats a token of the text for the unsteered model; tokens drawn blindly have %s",
+        rh_number(blind, p, log((double)r->n_vocab)));
+    key(p, "repeated", "3-grams that had occurred before; above 50%% the text goes in circles");
+    if (r->n_runs > 1 && isfinite(r->norm))
+        key(p, "size", "strength x norm %s of the vector, of the median norm %s of h over the prompt at %d.%s",
+            rh_number(norm, p, r->norm), rh_number(median, p, r->median_h), (int)r->norm_layer,
+            rh_hook_name(r->norm_hook));
+}
+
+void rh_put_figures(const rh_pen *p, const rh_steer_report *r)
+{
+    kl_places at = find_places(r);
+    rh_str_puts(p->out, "\n");
+    rh_spaces(p, 15);
+    if (r->n_runs > 1) rh_put(p, RH_BOLD, -8, "KL");
+    if (r->n_runs > 1 && at.first != at.next) rh_put(p, RH_BOLD, -9, "KL first");
+    rh_put(p, RH_BOLD, -11, "surprisal");
+    rh_put(p, RH_BOLD, -10, "repeated");
+    if (r->n_runs > 1) rh_put(p, RH_BOLD, -7, "size");
+    rh_str_puts(p->out, "\n");
+    for (int32_t k = 0; k < r->n_runs; k++) put_run(p, r, &r->runs[k], &at);
+    put_keys(p, r, &at);
+}
+
+/* ---- projections ------------------------------------------------------------------------------- */
+
+static void scale_of(double *lo, double *hi, const rh_steer_report *r, int32_t action)
+{
+    *lo = *hi = 0;
+    for (int32_t k = 0; k < r->n_runs; k++)
+        for (int32_t i = 0; i < r->runs[k].n_projections; i++) {
+            const rh_projection *x = &r->runs[k].projections[i];
+            if (x->action != action || r->runs[k].unsteered) continue;
+            if (x->after_mean < *lo) *lo = x->after_mean;
+            if (x->after_mean > *hi) *hi = x->after_mean;
+        }
+}
+
+static void put_pair(const rh_pen *p, double before, double after)
+{
+    char number[RH_NUMBER];
+    rh_put(p, RH_PLAIN, -9, rh_number(number, p, before));
+    rh_str_puts(p->out, p->unicode ? " → " : " > ");
+    rh_put(p, RH_PLAIN, -8, rh_number(number, p, after));
+}
+
+static void put_projection(const rh_pen *p, const rh_steer_run *run, const rh_projection *x, double lo, double hi,
+                           bool last)
+{
+    char label[RH_NUMBER], site[64];
+    rh_str bar = {0};
+    int used = 2 + 15 + 15 + 20 + (last ? 20 : 0) + 2, room = p->width - used;
+    snprintf(site, sizeof site, "%d.%s", (int)x->layer, rh_hook_name(x->hook));
+    rh_run_label(label, run);
+    rh_spaces(p, 2);
+    rh_put(p, RH_PLAIN, 15, site);
+    rh_put(p, RH_PLAIN, 15, label);
+    put_pair(p, x->before_mean, x->after_mean);
+    if (last) put_pair(p, x->before_last, x->after_last);
+    if (room >= 6) rh_bar(&bar, p, x->after_mean, lo, hi, room > 30 ? 30 : room);
+    if (bar.data) {
+        rh_spaces(p, 2);
+        rh_put(p, RH_PLAIN, 0, bar.data);
+    }
+    if (bar.failed) p->out->failed = true;
+    rh_str_free(&bar);
+    rh_str_puts(p->out, "\n");
+}
+
+static void put_projection_key(const rh_pen *p, const rh_steer_report *r, const rh_projection *x)
+{
+    char median[RH_NUMBER];
+    rh_str text = {0};
+    rh_str_printf(&text, "mean over the %d %s tokens acted on%s; at the action's own site h entering %s leaving it, "
+                  "above it unsteered %s steered", (int)x->n_tokens, x->generated ? "generated" : "prompt",
+                  x->n_tokens > 1 && !x->generated ? ", first left out" : "", p->unicode ? "→" : ">",
+                  p->unicode ? "→" : ">");
+    if (isfinite(r->median_h))
+        rh_str_printf(&text, "; in units of h, whose median norm is %s at %d.%s", rh_number(median, p, r->median_h),
+                      (int)r->norm_layer, rh_hook_name(r->norm_hook));
+    rh_put(p, RH_DIM, 0, "  ");
+    if (text.data) rh_paragraph(p, RH_DIM, 2, 2, text.data);
+    if (text.failed) p->out->failed = true;
+    rh_str_free(&text);
+}
+
+/* One action: rows by site, then by strength, so that a site's bars stand together. */
+static void put_action(const rh_pen *p, const rh_steer_report *r, int32_t action)
+{
+    const rh_projection *shown = NULL;
+    double lo, hi;
+    bool last = p->width >= 96;
+    scale_of(&lo, &hi, r, action);
+    const rh_steer_run *longest = NULL;
+    for (int32_t k = 0; k < r->n_runs; k++)
+        if (!r->runs[k].unsteered && (!longest || r->runs[k].n_projections > longest->n_projections)) longest = &r->runs[k];
+    for (int32_t i = 0; longest && i < longest->n_projections; i++) {
+        const rh_projection *s = &longest->projections[i];
+        if (s->action != action) continue;
+        if (!shown) {
+            char *text = action < r->n_actions ? rh_clean_line(p, r->actions[action]) : NULL;
+            rh_str head = {0};
+            rh_str_printf(&head, "projection of h on %s%s", r->n_actions > 1 && text ? "the direction of " : "the direction",
+                          r->n_actions > 1 && text ? text : "");
+            if (head.data) rh_heading(p, head.data);
+            rh_str_free(&head);
+            if (text) rh_line_free(text);
+            rh_spaces(p, 32);
+            rh_put(p, RH_DIM, -20, s->generated ? "mean, generated" : "mean, prompt");
+            if (last) rh_put(p, RH_DIM, -20, "last prompt token");
+            rh_str_puts(p->out, "\n");
+        }
+        shown = s;
+        for (int32_t k = 0; k < r->n_runs; k++)
+            for (int32_t j = 0; !r->runs[k].unsteered && j < r->runs[k].n_projections; j++) {
+                const rh_projection *x = &r->runs[k].projections[j];
+                if (x->action == action && x->layer == s->layer && x->hook == s->hook)
+                    put_projection(p, &r->runs[k], x, lo, hi, last);
+            }
+    }
+    if (shown) put_projection_key(p, r, shown);
+}
+
+void rh_put_projections(const rh_pen *p, const rh_steer_report *r)
+{
+    int32_t most = -1;
+    for (int32_t k = 0; k < r->n_runs; k++)
+        for (int32_t i = 0; i < r->runs[k].n_projections; i++)
+            if (r->runs[k].projections[i].action > most) most = r->runs[k].projections[i].action;
+    for (int32_t a = 0; a <= most && !p->out->failed; a++) put_action(p, r, a);
+}

@@ -1,0 +1,92 @@
+/* report.c - releasing reports. Every function takes NULL and half-filled values, so that a
+ * probe that fails has one way out. */
+#include "probes/report.h"
+
+#include <stdlib.h>
+
+static void changes_free(rh_token_change *c, int32_t n)
+{
+    for (int32_t i = 0; c && i < n; i++) free(c[i].piece);
+    free(c);
+}
+
+static void shift_free(rh_shift *s)
+{
+    changes_free(s->up, s->n_up);
+    changes_free(s->down, s->n_down);
+}
+
+static void strings_free(char **s, int32_t n)
+{
+    for (int32_t i = 0; s && i < n; i++) free(s[i]);
+    free(s);
+}
+
+static void watches_free(rh_watch_track *w, int32_t n)
+{
+    for (int32_t i = 0; w && i < n; i++) {
+        for (int32_t j = 0; w[i].tokens && j < w[i].n; j++) free(w[i].tokens[j].text);
+        free(w[i].tokens);
+        free(w[i].label);
+    }
+    free(w);
+}
+
+static void geometry_free(rh_geometry *g, int32_t n)
+{
+    for (int32_t i = 0; g && i < n; i++) {
+        strings_free(g[i].labels, g[i].n);
+        free(g[i].label);
+        free(g[i].coefficient);
+        free(g[i].norm);
+        free(g[i].share);
+        free(g[i].cosine);
+    }
+    free(g);
+}
+
+static void run_free(rh_steer_run *r)
+{
+    free(r->text);
+    free(r->ids);
+    shift_free(&r->first);
+    shift_free(&r->next);
+    free(r->projections);
+    watches_free(r->watches, r->n_watches);
+}
+
+void rh_steer_report_free(rh_steer_report *r)
+{
+    if (!r) return;
+    for (int32_t i = 0; r->runs && i < r->n_runs; i++) run_free(&r->runs[i]);
+    free(r->runs);
+    geometry_free(r->geometry, r->n_geometry);
+    strings_free(r->actions, r->n_actions);
+    free(r->model);
+    free(r->expression);
+    free(r->prompt);
+    free(r->site);
+    free(r->notes);
+    free(r);
+}
+
+void rh_vec_report_free(rh_vec_report *r)
+{
+    if (!r) return;
+    for (int32_t i = 0; r->cosines && i < r->n_cosines; i++) free(r->cosines[i].name);
+    for (int32_t i = 0; r->nearest && i < r->n_nearest; i++) {
+        changes_free(r->nearest[i].up, r->nearest[i].n_up);
+        changes_free(r->nearest[i].down, r->nearest[i].n_down);
+    }
+    free(r->cosines);
+    free(r->nearest);
+    geometry_free(r->geometry, r->n_geometry);
+    free(r->expression);
+    free(r->scalar);
+    free(r->scalar_layers);
+    free(r->ranks);
+    free(r->layers);
+    free(r->norm);
+    free(r->notes);
+    free(r);
+}
