@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -90,7 +89,7 @@ rh_status rh_read_file(char **out, size_t *len, const char *path, size_t limit, 
         goto done;
     }
     for (;;) {
-        if (!rh_grow((void **)&data, &capacity, n + 4096, 1)) {
+        if (capacity - n < 2 && !rh_grow((void **)&data, &capacity, n + 4096, 1)) {
             status = rh_fail_nomem(err);
             goto done;
         }

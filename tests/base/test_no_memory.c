@@ -105,7 +105,7 @@ static void each_of_json(void **state)
     static const char text[] = "{\"a\": [1, \"text\", {\"b\": null}]}";
     scratch_open(&dir);
     scratch_write(&dir, "a.json", text, sizeof text - 1);
-    assert_int_equal(alloc_fail_each(load, NULL, 1000), 1);
+    assert_true(alloc_fail_each(load, NULL, 1000) > 0);
     scratch_close(&dir);
 }
 
