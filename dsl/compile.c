@@ -129,11 +129,11 @@ static bool place_value(compiler *c, const rh_operand *o, int32_t *site)
     return *site >= 0 || n->place == RH_PLACE_CONSTANT || needs_layer(c, o);
 }
 
-static rh_status add_root(compiler *c, int32_t node, int32_t site, bool hard, rh_range range, int32_t *root)
+static rh_status add_root(compiler *c, rh_root made, int32_t *root)
 {
     rh_program *p = c->p;
     if (!RH_GROW(p->roots, p->roots_capacity, p->n_roots)) return RH_ENOMEM;
-    p->roots[p->n_roots] = (rh_root){.node = node, .site = site, .hard = hard, .range = range, .step = -1};
+    p->roots[p->n_roots] = made;
     *root = (int32_t)p->n_roots++;
     return RH_OK;
 }
@@ -143,12 +143,14 @@ static rh_status add_root(compiler *c, int32_t node, int32_t site, bool hard, rh
 static rh_status add_parts(compiler *c, rh_compiled_value *v, const rh_expr *e, int32_t site)
 {
     rh_program *p = c->p;
+    int32_t d = p->graph.nodes[e->node].d;
     rh_terms terms = {0};
     rh_status status = rh_terms_of(&terms, p->arena, &p->graph, &p->book.scope, e);
     v->first_part = (int32_t)p->n_parts;
     for (size_t i = 0; !status && i < terms.n; i++) {
         rh_compiled_part part = {.label = terms.items[i].label, .c = terms.items[i].c};
-        status = add_root(c, terms.items[i].node, site, true, e->range, &part.root);
+        status = add_root(c, (rh_root){.node = terms.items[i].node, .site = site, .d = d, .hard = true, .part = true, .range = e->range},
+                              &part.root);
         if (!status && !RH_GROW(p->parts, p->parts_capacity, p->n_parts)) status = RH_ENOMEM;
         if (!status) p->parts[p->n_parts++] = part;
     }
@@ -179,13 +181,18 @@ static bool fits_action(compiler *c, const rh_statement *s, const rh_operand *o)
     rh_diag *d = rh_diag_add(c->diags, RH_EKIND, o->range, "%s, and this is %s",
                              s->action == RH_ABLATE_WORD ? "ablate takes a vector or a span" : "steer takes a vector", rh_kind_text(kind));
     rh_diag_label(d, o->range, "%s", rh_kind_text(kind) + 2);
-    rh_diag_hint(d, kind == RH_VALUE_SPAN ? "a span can be ablated" : "multiply a vector by it");
+    rh_diag_hint(d, kind == RH_VALUE_SPAN ? "a span can be ablated"
+                    : s->action == RH_ABLATE_WORD ? "ablate v removes the direction of v" : "multiply a vector by it");
     return false;
 }
 
+/* As written, on one line: a bracket may hold newlines. */
 static const char *text_of(compiler *c, rh_range r)
 {
-    return rh_arena_strndup(c->p->arena, r.source->text + r.start, r.end - r.start);
+    char *text = rh_arena_strndup(c->p->arena, r.source->text + r.start, r.end - r.start);
+    for (char *t = text; t && *t; t++)
+        if (*t == '\n' || *t == '\r') *t = ' ';
+    return text;
 }
 
 static rh_status add_action(compiler *c, const rh_statement *s)
@@ -197,7 +204,7 @@ static rh_status add_action(compiler *c, const rh_statement *s)
     if (!rh_check_expr(&c->checker, s->expr, &o)) return c->checker.no_memory ? RH_ENOMEM : RH_OK;
     if (!fits_action(c, s, &o) || !place_action(c, &o, &site)) return RH_OK;
     rh_compiled_value a = {.statement = s, .text = text_of(c, s->range)};
-    RH_TRY(add_root(c, o.node, site, true, o.range, &a.root));
+    RH_TRY(add_root(c, (rh_root){.node = o.node, .site = site, .hard = true, .range = o.range}, &a.root));
     if (s->action == RH_STEER_WORD && !wrong(c)) RH_TRY(add_parts(c, &a, s->expr, site));
     if (!a.text || !RH_GROW(p->actions, p->actions_capacity, p->n_actions)) return RH_ENOMEM;
     p->actions[p->n_actions++] = a;
@@ -220,7 +227,7 @@ static rh_status add_value(compiler *c, const rh_statement *s)
     if (!place_value(c, &o, &site)) return RH_OK;
     rh_value_kind kind = rh_operand_node(&c->checker, &o)->kind;
     p->value = (rh_compiled_value){.statement = s, .text = text_of(c, s->range)};
-    RH_TRY(add_root(c, o.node, site, true, o.range, &p->value.root));
+    RH_TRY(add_root(c, (rh_root){.node = o.node, .site = site, .hard = true, .range = o.range}, &p->value.root));
     if (kind == RH_VALUE_VECTOR && !wrong(c)) RH_TRY(add_parts(c, &p->value, s->expr, site));
     p->has_value = true;
     c->context = site;
@@ -266,7 +273,7 @@ static rh_status add_names(compiler *c)
         rh_compiled_name name = {.name = p->bound[i]};
         int32_t site;
         if (b->node < 0 || !place_name(c, &p->graph.nodes[b->node], open[b->node], &site)) continue;
-        status = add_root(c, b->node, site, false, b->range, &name.root);
+        status = add_root(c, (rh_root){.node = b->node, .site = site, .range = b->range}, &name.root);
         if (!status && !RH_GROW(p->names, p->names_capacity, p->n_names)) status = RH_ENOMEM;
         if (!status) p->names[p->n_names++] = name;
     }
@@ -295,8 +302,9 @@ static rh_status run_stages(compiler *c)
     RH_TRY(read_texts(c));
     if (wrong(c)) return RH_OK;
     RH_TRY(copy_bound_names(c));
-    refuse_saes(c);
     RH_TRY(choose_layer(c));
+    if (wrong(c)) return RH_OK;
+    refuse_saes(c);
     RH_TRY(check_names(c));
     RH_TRY(check_results(c));
     if (wrong(c)) return RH_OK;

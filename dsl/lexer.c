@@ -236,7 +236,7 @@ void rh_lex_complain(rh_diags *diags, const rh_source *source, const rh_token *t
         while (letter < t->end && strchr("0123456789.", source->text[letter])) letter++;
         bool exponent = letter + 1 < t->end && strchr("eE", source->text[letter]) && is_digit(source->text[letter + 1]);
         d = rh_diag_add(diags, RH_ESYNTAX, at, "a letter directly after a number");
-        if (letter < t->end && !exponent) /* 1e5x is not 1*e5x */
+        if (letter < t->end && !exponent && source->text[letter] != '_') /* 1e5x is not 1*e5x */
             rh_diag_hint(d, "for a product, write %.*s*%.*s", (int)(letter - t->start), source->text + t->start,
                          (int)(t->end - letter), source->text + letter);
         break;

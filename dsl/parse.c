@@ -126,8 +126,10 @@ bool rh_expected(rh_parser *p, const char *what)
     if (unclosed(p)) return false;
     describe(found, p);
     rh_diag *d = rh_diag_add(p->diags, RH_ESYNTAX, rh_token_range(p), "expected %s, found %s", what, found);
-    if (p->tok.kind == RH_TOK_DOT) rh_diag_hint(d, "file names stand in double quotes: dim(\"rain.csv\")");
-    if (p->tok.kind == RH_TOK_EQUALS) rh_diag_hint(d, "names are bound with let: let rain = dim(\"rain.csv\")");
+    if (p->tok.kind == RH_TOK_DOT && (what[0] == '\'' || strncmp(what, "an operator", 11) == 0))
+        rh_diag_hint(d, "file names stand in double quotes: dim(\"rain.csv\")");
+    if (p->tok.kind == RH_TOK_EQUALS && strncmp(what, "an operator", 11) == 0)
+        rh_diag_hint(d, "names are bound with let: let rain = dim(\"rain.csv\")");
     return false;
 }
 

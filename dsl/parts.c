@@ -19,7 +19,10 @@ typedef struct collector {
 static const char *label_of(collector *c, const rh_expr *e)
 {
     rh_range r = e->kind == RH_EXPR_NAME ? e->name_range : e->range;
-    return rh_arena_strndup(c->arena, r.source->text + r.start, r.end - r.start);
+    char *text = rh_arena_strndup(c->arena, r.source->text + r.start, r.end - r.start);
+    for (char *t = text; t && *t; t++)
+        if (*t == '\n' || *t == '\r') *t = ' ';
+    return text;
 }
 
 static rh_status add_leaf(collector *c, const rh_expr *e, double coef)

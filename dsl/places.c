@@ -54,25 +54,25 @@ static void label_site(rh_checker *c, rh_diag *d, const rh_operand *o, bool hook
 }
 
 /* A way out that fits: a file can say that it has no other layer, an @ can be left out. */
-static void hint_sites(rh_checker *c, rh_diag *d, const rh_operand *ops, int32_t n)
+static void hint_sites(rh_checker *c, rh_diag *d, const rh_operand *ops, int32_t n, bool hooks)
 {
     char text[RH_SITE_TEXT];
     for (int32_t i = n - 1; i >= 0; i--) {
         const rh_node *node = rh_operand_node(c, &ops[i]);
         if (!placed(node)) continue;
         const rh_node *root = root_of(c->graph, node);
-        rh_site_text(text, &c->graph->sites[root->site], c->graph->sites[root->site].hook != RH_RESID_POST);
+        rh_site_text(text, &c->graph->sites[root->site], hooks || c->graph->sites[root->site].hook != RH_RESID_POST);
         int len = (int)(ops[i].origin.end - ops[i].origin.start);
         if (len > 60) len = 60;
         const char *origin = ops[i].origin.source->text + ops[i].origin.start;
         if (root->op == RH_OP_ATOM) {
             const char *path = c->graph->atoms[root->atom].spec.text, *slash = strrchr(path, '/');
-            rh_diag_hint(d, "pin both to one layer (%.*s comes from %s and exists only at %s)", len, origin,
+            rh_diag_hint(d, "pin both to one %s (%.*s comes from %s and exists only at %s)", hooks ? "site" : "layer", len, origin,
                          slash ? slash + 1 : path, text);
             return;
         }
         if (root->op == RH_OP_AT) {
-            rh_diag_hint(d, "leave out the @ that places %.*s at %s, or forget the place with free()", len, origin, text);
+            rh_diag_hint(d, "without @ %s it would be taken where the other is; free() forgets a place", text);
             return;
         }
     }
@@ -103,8 +103,10 @@ static bool site_conflict(rh_checker *c, const rh_operand *ops, int32_t n)
     }
     if (pinned && family && !hooks)
         rh_diag_hint(d, "select one layer from the family with @, or forget the place with free()");
+    else if (family && !hooks)
+        rh_diag_hint(d, "select with @ the layers that both have");
     else
-        hint_sites(c, d, ops, n);
+        hint_sites(c, d, ops, n, hooks);
     return false;
 }
 

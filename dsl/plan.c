@@ -133,9 +133,9 @@ static rh_status expand(planner *p, rh_root *roots, size_t n_roots)
     for (size_t r = 0; r < n_roots; r++) {
         const rh_node *n = &p->g->nodes[roots[r].node];
         int32_t width = site_width(p, roots[r].site);
-        if (n->place == RH_PLACE_CONSTANT && n->kind != RH_VALUE_SCALAR && width > 0 && n->d > 0 && n->d != width)
+        if (!roots[r].part && n->place == RH_PLACE_CONSTANT && n->kind != RH_VALUE_SCALAR && width > 0 && n->d > 0 && n->d != width)
             fail_width(p, roots[r].range, n->d, roots[r].site);
-        roots[r].step = instance_at(p, roots[r].node, roots[r].site, width);
+        roots[r].step = instance_at(p, roots[r].node, roots[r].site, width ? width : roots[r].d);
         if (roots[r].step < 0) return p->failed ? RH_OK : RH_ENOMEM;
     }
     for (size_t node = p->g->n; node-- > 0;)

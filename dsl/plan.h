@@ -21,10 +21,12 @@ typedef struct rh_step {
     bool hard;          /* an action or the expression needs it, not only a name that is shown beside */
 } rh_step;
 
-typedef struct rh_root {   /* in: node, site, hard, range; out: step */
+typedef struct rh_root {   /* in: all but step */
     int32_t node;
     int32_t site;          /* where the value is wanted; -1: constant */
-    bool hard;
+    int32_t d;             /* width from context where there is no site, or 0 */
+    bool hard;             /* an error in it is one of the program's; else the value is left out */
+    bool part;             /* a term of another root: its errors are reported there */
     rh_range range;        /* for errors of placing */
     int32_t step;
 } rh_root;

@@ -45,8 +45,10 @@ static bool read_at_option(rh_checker *c, const rh_arg *arg, const rh_function *
         spec->at = POSITIONS[i].at;
         return true;
     }
-    return bad_option(c, arg->value_range, "unknown position",
-                      vocabulary ? "at=mean averages the rows of several tokens" : "at is last, text_last, mean, all or marked");
+    rh_diag *d = rh_diag_add(c->diags, RH_EVALUE, arg->value_range, "%s has no position '%.*s'", f->name,
+                             arg->text.len > 60 ? 60 : (int)arg->text.len, arg->text.text);
+    rh_diag_hint(d, vocabulary ? "at=mean averages the rows of several tokens" : "at is last, text_last, mean, all or marked");
+    return false;
 }
 
 static bool read_option(rh_checker *c, const rh_arg *arg, const rh_function *f, rh_atom_spec *spec, unsigned *seen)
