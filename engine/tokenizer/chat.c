@@ -1,0 +1,330 @@
+/* chat.c - one user turn in the words of a model's family. The template's text and ours go
+ * through the tokenizer as one string between control tokens, as they would if the template
+ * had been rendered, so that a newline of ours merges with one of the user's. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/utf8.h"
+#include "engine/tokenizer/vocab.h"
+
+static const char *const names[] = { "none", "gemma", "chatml", "llama3" };
+
+const char *rh_chat_name(rh_chat c)
+{
+    return names[c];
+}
+
+/* ---- recognising ------------------------------------------------------------------------------- */
+
+/* Offset of needle in b at or after from; b.len if absent. */
+static size_t find_in(rh_bytes b, size_t from, const char *needle)
+{
+    size_t n = strlen(needle);
+    for (size_t i = from; i + n <= b.len; i++)
+        if (memcmp(b.data + i, needle, n) == 0) return i;
+    return b.len;
+}
+
+static bool has(rh_bytes b, const char *needle)
+{
+    return find_in(b, 0, needle) < b.len;
+}
+
+static const struct mark {
+    rh_chat chat;
+    const char *begins, *ends; /* control tokens around a turn */
+} chat_marks[] = {
+    { RH_CHAT_GEMMA, "<start_of_turn>", "<end_of_turn>" },
+    { RH_CHAT_CHATML, "<|im_start|>", "<|im_end|>" },
+    { RH_CHAT_LLAMA3, "<|start_header_id|>", "<|eot_id|>" },
+};
+enum { N_CHAT_MARKS = sizeof chat_marks / sizeof *chat_marks };
+
+rh_chat rh_tokenizer_chat(const rh_tokenizer *t)
+{
+    for (int i = 0; i < N_CHAT_MARKS; i++) {
+        const struct mark *m = &chat_marks[i];
+        if (t->chat_template.len && !has(t->chat_template, m->begins)) continue;
+        if (rh_tokenizer_find(t, m->begins) >= 0 && rh_tokenizer_find(t, m->ends) >= 0) return m->chat;
+    }
+    return RH_CHAT_NONE;
+}
+
+int rh_chat_stops(const rh_tokenizer *t, rh_chat c, int32_t out[8])
+{
+    static const char *const stops[][4] = {
+        [RH_CHAT_NONE] = { NULL },
+        [RH_CHAT_GEMMA] = { "<end_of_turn>", NULL },
+        [RH_CHAT_CHATML] = { "<|im_end|>", "<|endoftext|>", NULL },
+        [RH_CHAT_LLAMA3] = { "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", NULL },
+    };
+    int n = 0;
+    if (t->eos >= 0) out[n++] = t->eos;
+    for (int i = 0; i < 4 && stops[c][i]; i++) {
+        int32_t id = rh_tokenizer_find(t, stops[c][i]);
+        bool there = id < 0;
+        for (int j = 0; j < n; j++) there |= out[j] == id;
+        if (!there) out[n++] = id;
+    }
+    return n;
+}
+
+/* A Jinja string literal's inside, unescaped. */
+static void unescape(rh_str *out, rh_bytes literal)
+{
+    for (size_t i = 0; i < literal.len; i++) {
+        char c = literal.data[i];
+        if (c == '\\' && i + 1 < literal.len) {
+            c = literal.data[++i];
+            if (c == 'n') c = '\n';
+            else if (c == 't') c = '\t';
+        }
+        rh_str_add(out, &c, 1);
+    }
+}
+
+/* The system text a ChatML template puts in if there is none: the first literal that spells a
+ * whole system turn, '<|im_start|>system\n...<|im_end|>', with nothing computed inside. */
+static bool default_system(rh_str *out, rh_bytes template)
+{
+    static const char open[] = "<|im_start|>system";
+    for (size_t at = find_in(template, 0, open); at < template.len;
+         at = find_in(template, at + 1, open)) {
+        size_t from = at + strlen(open);
+        if (from < template.len && template.data[from] == '\n') from++;
+        else if (from + 1 < template.len && memcmp(template.data + from, "\\n", 2) == 0) from += 2;
+        else
+            continue;
+        size_t end = find_in(template, from, "<|im_end|>");
+        char quote = at ? template.data[at - 1] : 0;
+        char closes = quote == '\'' || quote == '"' ? quote : '{';
+        bool computed = end == template.len;
+        for (size_t i = from; i < end && !computed; i++) {
+            if (template.data[i] == '\\' && closes != '{') i++;
+            else
+                computed = template.data[i] == closes;
+        }
+        if (computed) continue;
+        rh_bytes literal = { template.data + from, end - from };
+        if (closes == '{') rh_str_add(out, literal.data, literal.len);
+        else
+            unescape(out, literal);
+        return true;
+    }
+    return false;
+}
+
+/* ---- building ------------------------------------------------------------------------------------- */
+
+typedef struct turn { /* what is being built */
+    const rh_tokenizer *t;
+    rh_tokens *out;
+    bool special;
+    const char *user; /* trimmed if the template trims */
+    size_t user_len;
+    int32_t user_at;  /* its offset in the caller's text */
+    size_t user_begin, user_end;
+    rh_error *err;
+} turn;
+
+static rh_status put_control(turn *u, const char *piece)
+{
+    int32_t id = rh_tokenizer_find(u->t, piece);
+    if (id < 0)
+        return rh_fail(u->err, RH_EFORMAT, "the chat template needs the token %s, which the "
+                       "vocabulary has not", piece);
+    return rh_tokens_push(u->out, (rh_token){ id, 0, 0 }, u->err);
+}
+
+static rh_status put_bos(turn *u)
+{
+    return u->t->bos < 0 ? RH_OK : rh_tokens_push(u->out, (rh_token){ u->t->bos, 0, 0 }, u->err);
+}
+
+static rh_status put_bytes(turn *u, const char *text, size_t len)
+{
+    size_t from = u->out->n;
+    RH_TRY(rh_tokenize(u->t, u->out, text, len, u->special, 0, u->err));
+    for (size_t i = from; i < u->out->n; i++) u->out->items[i].start = u->out->items[i].end = 0;
+    return RH_OK;
+}
+
+static rh_status put_text(turn *u, const char *text)
+{
+    return put_bytes(u, text, strlen(text));
+}
+
+/* `before` and the user's text as one string; a token over both counts as the user's, and
+ * covers what it has of them. */
+static rh_status put_user(turn *u, const char *before, size_t before_len)
+{
+    rh_status status;
+    rh_str s = { 0 };
+    size_t from = u->out->n;
+    rh_str_add(&s, before, before_len);
+    rh_str_add(&s, u->user, u->user_len);
+    if (s.failed || before_len > INT32_MAX) {
+        rh_str_free(&s);
+        return rh_fail_nomem(u->err);
+    }
+    status = rh_tokenize(u->t, u->out, s.data ? s.data : "", s.len, u->special, 0, u->err);
+    rh_str_free(&s);
+    if (status) return status;
+    int32_t shift = (int32_t)before_len;
+    u->user_begin = u->user_end = u->out->n;
+    for (size_t i = from; i < u->out->n; i++) {
+        rh_token *k = &u->out->items[i];
+        if (k->end <= shift) {
+            k->start = k->end = 0;
+            continue;
+        }
+        if (u->user_begin == u->out->n) u->user_begin = i;
+        k->start = (k->start > shift ? k->start - shift : 0) + u->user_at;
+        k->end += u->user_at - shift;
+    }
+    return RH_OK;
+}
+
+/* Python's str.strip(), which Jinja's trim is. */
+static bool is_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
+           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
+           c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+static void trim(turn *u)
+{
+    size_t begin = 0, end = 0; /* end: after the last character that is no space */
+    bool leading = true;
+    for (size_t i = 0, n; i < u->user_len; i += n) {
+        uint32_t cp;
+        n = rh_utf8_next(&cp, u->user + i, u->user_len - i);
+        if (is_space(cp)) continue;
+        if (leading) begin = i;
+        leading = false;
+        end = i + n;
+    }
+    u->user += begin;
+    u->user_at += (int32_t)begin;
+    u->user_len = end - begin;
+}
+
+/* <bos><start_of_turn>user\n[system\n\n]text<end_of_turn>\n<start_of_turn>model\n */
+static rh_status gemma(turn *u, const char *system)
+{
+    if (system && *system && has(u->t->chat_template, "System role not supported")) {
+        rh_fail(u->err, RH_EUNSUPPORTED, "this model's chat template has no system text");
+        return rh_hint(u->err, "put it in front of the prompt");
+    }
+    rh_str before = { 0 };
+    rh_str_puts(&before, "user\n");
+    if (system && *system) rh_str_printf(&before, "%s\n\n", system);
+    trim(u);
+    rh_status status = before.failed ? rh_fail_nomem(u->err) : put_bos(u);
+    if (!status) status = put_control(u, "<start_of_turn>");
+    if (!status) status = put_user(u, before.data, before.len);
+    rh_str_free(&before);
+    if (status) return status;
+    RH_TRY(put_control(u, "<end_of_turn>"));
+    RH_TRY(put_text(u, "\n"));
+    RH_TRY(put_control(u, "<start_of_turn>"));
+    return put_text(u, "model\n");
+}
+
+static rh_status chatml_system(turn *u, const char *system)
+{
+    rh_str text = { 0 };
+    rh_status status = RH_OK;
+    bool there = system ? *system != 0 : false;
+    rh_str_puts(&text, "system\n");
+    if (there) rh_str_puts(&text, system);
+    else if (!system)
+        there = default_system(&text, u->t->chat_template);
+    if (text.failed) status = rh_fail_nomem(u->err);
+    if (!status && there) {
+        status = put_control(u, "<|im_start|>");
+        if (!status) status = put_bytes(u, text.data, text.len);
+        if (!status) status = put_control(u, "<|im_end|>");
+        if (!status) status = put_text(u, "\n");
+    }
+    rh_str_free(&text);
+    return status;
+}
+
+/* [<|im_start|>system\n…<|im_end|>\n]<|im_start|>user\ntext<|im_end|>\n<|im_start|>assistant\n */
+static rh_status chatml(turn *u, const char *system)
+{
+    RH_TRY(chatml_system(u, system));
+    RH_TRY(put_control(u, "<|im_start|>"));
+    RH_TRY(put_user(u, "user\n", 5));
+    RH_TRY(put_control(u, "<|im_end|>"));
+    RH_TRY(put_text(u, "\n"));
+    RH_TRY(put_control(u, "<|im_start|>"));
+    return put_text(u, "assistant\n");
+}
+
+static rh_status llama3_header(turn *u, const char *role)
+{
+    RH_TRY(put_control(u, "<|start_header_id|>"));
+    RH_TRY(put_text(u, role));
+    return put_control(u, "<|end_header_id|>");
+}
+
+/* <|begin_of_text|>, then each turn <|start_header_id|>role<|end_header_id|>\n\ntext<|eot_id|>.
+ * Llama 3.1 and later always have a system turn with two dates; today's is the template's own
+ * default, so that a prompt is the same every day. */
+static rh_status llama3(turn *u, const char *system)
+{
+    rh_str text = { 0 };
+    bool dates = has(u->t->chat_template, "Cutting Knowledge Date: December 2023");
+    rh_str_puts(&text, "\n\n");
+    if (dates)
+        rh_str_puts(&text, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
+    if (system) rh_str_puts(&text, system);
+    rh_status status = text.failed ? rh_fail_nomem(u->err) : put_bos(u);
+    if (!status && (dates || (system && *system))) {
+        status = llama3_header(u, "system");
+        if (!status) status = put_bytes(u, text.data, text.len);
+        if (!status) status = put_control(u, "<|eot_id|>");
+    }
+    rh_str_free(&text);
+    if (status) return status;
+    trim(u);
+    RH_TRY(llama3_header(u, "user"));
+    RH_TRY(put_user(u, "\n\n", 2));
+    RH_TRY(put_control(u, "<|eot_id|>"));
+    RH_TRY(llama3_header(u, "assistant"));
+    return put_text(u, "\n\n");
+}
+
+rh_status rh_chat_prompt(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const char *system,
+                         const char *user, size_t user_len, bool special, size_t *user_begin,
+                         size_t *user_end, rh_error *err)
+{
+    turn u = { .t = t, .out = out, .special = special, .user = user, .user_len = user_len, .err = err };
+    size_t n_before = out->n;
+    rh_status status = RH_OK;
+    if (user_len > INT32_MAX / 2)
+        return rh_fail(err, RH_ELIMIT, "a text of %zu bytes is too long", user_len);
+    size_t valid = rh_utf8_valid(user, user_len);
+    if (valid < user_len) /* here, because rh_tokenize would count our own words too */
+        return rh_fail(err, RH_EVALUE, "the text is not valid UTF-8: byte 0x%02x at offset %zu",
+                       (unsigned char)user[valid], valid);
+    switch (c) {
+    case RH_CHAT_GEMMA: status = gemma(&u, system); break;
+    case RH_CHAT_CHATML: status = chatml(&u, system); break;
+    case RH_CHAT_LLAMA3: status = llama3(&u, system); break;
+    case RH_CHAT_NONE:
+        rh_fail(err, RH_EUNSUPPORTED, "the model has no chat template of a known family");
+        status = rh_hint(err, "leave --chat out, or spell the turns with --special");
+        break;
+    }
+    if (status) {
+        out->n = n_before;
+        return status;
+    }
+    *user_begin = u.user_begin;
+    *user_end = u.user_end;
+    return RH_OK;
+}

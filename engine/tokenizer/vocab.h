@@ -1,0 +1,68 @@
+/* vocab.h - what a tokenizer is made of; only for the files of this room. */
+#ifndef RH_ENGINE_TOKENIZER_VOCAB_H
+#define RH_ENGINE_TOKENIZER_VOCAB_H
+
+#include "engine/tokenizer/tokenizer.h"
+
+/* tokenizer.ggml.token_type */
+enum { RH_TOKEN_NORMAL = 1, RH_TOKEN_UNKNOWN, RH_TOKEN_CONTROL, RH_TOKEN_USER, RH_TOKEN_UNUSED,
+       RH_TOKEN_BYTE };
+
+/* Pieces to ids: open addressing over ids. Borrows the pieces. */
+typedef struct rh_piece_table {
+    const rh_bytes *pieces;
+    int32_t *slots; /* [mask + 1], -1 free */
+    uint32_t mask;
+} rh_piece_table;
+rh_status rh_piece_table_init(rh_piece_table *t, const rh_bytes *pieces, int64_t n, rh_error *err);
+/* id, or the id of an equal piece that was there before. */
+int32_t rh_piece_table_put(rh_piece_table *t, int32_t id);
+int32_t rh_piece_table_find(const rh_piece_table *t, const char *bytes, size_t n); /* -1 */
+void rh_piece_table_free(rh_piece_table *t);
+
+/* The two kinds of vocabulary. Both get valid UTF-8 without the tokens that are cut out of the
+ * text beforehand; offsets start at `base`. */
+typedef struct rh_vocab_kind {
+    rh_status (*encode)(const rh_tokenizer *t, rh_tokens *out, const char *text, size_t len,
+                        int32_t base, rh_error *err);
+    void (*decode)(rh_str *out, rh_bytes piece); /* a normal piece as text */
+    int32_t (*find)(const rh_tokenizer *t, const char *bytes, size_t n);
+    void (*free)(rh_tokenizer *t);
+} rh_vocab_kind;
+
+struct rh_tokenizer {
+    const rh_bytes *pieces; /* [n], borrowed from the gguf */
+    uint8_t *types;         /* [n], RH_TOKEN_* */
+    int32_t n;
+    int32_t bos, eos, unk;  /* -1: none */
+    bool adds_bos;
+    bool space_prefix;      /* SentencePiece: text gets a space in front */
+    rh_bytes chat_template; /* borrowed; length 0: none */
+    const rh_vocab_kind *kind;
+    void *state;            /* of the kind */
+
+    /* Tokens cut out of the text before anything else: user-defined ones always, control ones
+     * if asked. Tried by length, longest first, as in llama.cpp. */
+    rh_piece_table cut;
+    uint8_t *cut_when;  /* [n]: 0 never, CUT_ALWAYS, CUT_SPECIAL */
+    int32_t *cut_lengths; /* [n_cut_lengths], falling */
+    int32_t n_cut_lengths;
+    uint8_t (*cut_first)[256]; /* [n_cut_lengths][first byte]: cut_when of any such token, or-ed */
+};
+enum { CUT_ALWAYS = 1, CUT_SPECIAL = 2 };
+
+rh_status rh_spm_attach(rh_tokenizer *t, rh_gguf *g, rh_error *err); /* model "llama" */
+rh_status rh_bpe_attach(rh_tokenizer *t, rh_gguf *g, rh_error *err); /* model "gpt2" */
+
+/* cut.c */
+rh_status rh_cut_init(rh_tokenizer *t, rh_error *err);
+void rh_cut_free(rh_tokenizer *t);
+/* *marks [len], malloc'd: an id where a token starts, -2 inside one, -1 plain text. NULL (with
+ * RH_OK) if there is nothing to cut. */
+rh_status rh_cut_find(int32_t **marks, const rh_tokenizer *t, const char *text, size_t len,
+                      bool special, rh_error *err);
+
+/* "'<|x|>'" for a message: at most 40 bytes, control characters as \xHH. */
+const char *rh_show_piece(rh_bytes piece, char buffer[192]);
+
+#endif
