@@ -47,6 +47,13 @@ rh_model *golden_open(const char *path, bool exact)
     return m;
 }
 
+rh_model *golden_open_tiny(const char *name, bool exact)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/models/%s", RH_TEST_DATA, name);
+    return golden_open(path, exact);
+}
+
 float *golden_logits(const rh_model *m, const int32_t *ids, int32_t n, int32_t chunk)
 {
     rh_error err = {0};

@@ -14,6 +14,7 @@ void *golden_read(const rh_safetensors *file, const char *raw_type, int64_t n, i
                   const char *format, ...) RH_PRINTF(5, 6);
 
 rh_model *golden_open(const char *path, bool exact);
+rh_model *golden_open_tiny(const char *name, bool exact); /* a folder of tests/data/models */
 
 /* Logits [n, n_vocab] of the prompt, fed `chunk` tokens a step (0: all at once). */
 float *golden_logits(const rh_model *m, const int32_t *ids, int32_t n, int32_t chunk);
