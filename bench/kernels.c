@@ -1,6 +1,6 @@
 /* kernels.c - how fast the kernels are, beside what the machine can do.
  *
- *     bench_kernels [generic|avx2|avx512]
+ *     bench_kernels [generic|avx2|avx512] [exact] [THREADS]
  *
  * For each storage type and shape of the two default models: one token (GB/s of weights), 16
  * and 512 tokens (GFLOP/s, a multiply-add being two), then attention and the small
@@ -173,6 +173,7 @@ int main(int argc, char **argv)
 {
     rh_isa isa = RH_ISA_BEST;
     bool exact = false;
+    int threads = 0;
     rh_machine_limits m;
     rh_backend *be = NULL;
     rh_error err;
@@ -181,8 +182,9 @@ int main(int argc, char **argv)
         else if (!strcmp(argv[i], "avx2")) isa = RH_ISA_AVX2;
         else if (!strcmp(argv[i], "avx512")) isa = RH_ISA_AVX512;
         else if (!strcmp(argv[i], "exact")) exact = true;
+        else threads = atoi(argv[i]);
     }
-    if (rh_measure_machine(&m, 0, &err) || rh_backend_cpu(&be, isa, 0, exact, &err)) {
+    if (rh_measure_machine(&m, threads, &err) || rh_backend_cpu(&be, isa, threads, exact, &err)) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
