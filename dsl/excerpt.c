@@ -172,10 +172,19 @@ static bool covers(const rh_range *r, const cell *c)
     return c->offset >= r->start && c->offset < r->end;
 }
 
-static bool any_covers(const rh_diag *d, const int *labels, int n, const cell *c)
+/* The line's end carries a caret only for a range that begins there; a cell without width (a
+ * combining mark by itself) only if its range has no other. */
+static bool has_caret(const rh_diag *d, const line_view *v, const int *labels, int n, int at)
 {
-    for (int i = 0; i < n; i++)
-        if (covers(&d->labels[labels[i]].range, c)) return true;
+    const cell *c = &v->cells[at];
+    for (int k = 0; k < n; k++) {
+        const rh_range *r = &d->labels[labels[k]].range;
+        if (!covers(r, c) || (at + 1 == v->n && r->start < c->offset)) continue;
+        if (c->width > 0) return true;
+        bool wide = false;
+        for (int i = 0; i < v->n; i++) wide |= i != at && covers(r, &v->cells[i]);
+        if (!wide) return true;
+    }
     return false;
 }
 
@@ -184,18 +193,13 @@ static void draw_carets(sheet *s, const rh_diag *d, const line_view *v, const in
     if (v->cut_left) puts_to(s, " ");
     for (int i = 0; i < v->n; i++) {
         const cell *c = &v->cells[i];
-        bool caret = any_covers(d, labels, n, c);
-        /* The line's end carries a caret only if nothing else of the range did. */
-        if (i + 1 == v->n && caret) {
-            caret = false;
-            for (int k = 0; k < n; k++) {
-                const rh_range *r = &d->labels[labels[k]].range;
-                if (covers(r, c) && (r->start >= c->offset)) caret = true;
-            }
-        }
-        if (c->tab && !caret) puts_to(s, "\t");
-        for (int w = 0; !c->tab && w < c->width; w++) puts_to(s, caret ? "^" : " ");
-        if (c->tab && caret) puts_to(s, i + 1 < v->n && any_covers(d, labels, n, &v->cells[i + 1]) ? "\t" : "^");
+        bool caret = has_caret(d, v, labels, n, i);
+        if (c->tab) /* inside a range the tab is copied, so that the rest stays in line */
+            puts_to(s, !caret || has_caret(d, v, labels, n, i + 1) ? "\t" : "^");
+        else if (c->width == 0 && caret)
+            puts_to(s, "^");
+        else
+            for (int w = 0; w < c->width; w++) puts_to(s, caret ? "^" : " ");
     }
     end_row(s);
 }

@@ -1,0 +1,156 @@
+/* Mutated books and expressions, a fixed number from a fixed seed: nothing crashes (run under
+ * sanitizers too), and what fails says where. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "base/utf8.h"
+#include "fake_resolver.h"
+
+enum { ROUNDS = 30000, MAX_TEXT = 4096 };
+
+static const char *const SEEDS[] = {
+    "model \"m\"\nlayer 16\nlet a = dim(\"a.csv\", at=mean, prefix=\"x\")\nlet b = 2*(a-token(\"t\"))+a\nsteer 1.5*b on last, generated 0..20, not \"x\"\n",
+    "let sf = load(\"sf.safetensors\"); let f = load(\"fam.safetensors\") @ 14..16\nsteer norm(f)*f on not special\nablate span(sf, sf) on tokens 3..\n",
+    "sae s31 = \"layer_31/params.npz\" @ 31\nlet x = s31[120353, \"san\"]\nclamp x at 3 on prompt when dot(h, x) >= .5\n",
+    "unit(dim(\"a.csv\")) @ [3, 7].attn_out + random(7)/norm(act(\"<<x>>\", at=marked, chat=true))",
+    "free(load(\"sf.safetensors\") @ 31.resid_post) @ all - slerp(token(\"a\"), unembed(\"b\"), 0.25)*-1e-3",
+    "lerp(mean(dim(\"a.csv\"), token(\"x\")), reject(dim(\"b.csv\"), span(token(\"x\"), token(\"y\"))), angle(token(\"x\"), token(\"y\"))/180)",
+    "let a = b; let b = c; let c = a # cycle \xe6\x9d\xb1\xe4\xba\xac\ncap a at dot(neutral(), unit(pca(\"x.csv\", center=false)))\nscale a by resid_norm(0.5)",
+    "((((((((1))))))))*-----dim(\"a.csv\")/(3 - 2.5e0)",
+    "include \"books/none.rhumb\"\nlet \xc3\xa9 = rescale(dim(\"a.csv\"), 8)\nsteer proj(\xc3\xa9, token(\"x\")) + cos(\xc3\xa9, \xc3\xa9)*\xc3\xa9 @ 16",
+};
+enum { N_SEEDS = (int)(sizeof SEEDS / sizeof *SEEDS) };
+static const char *const PIECES[] = {
+    "(", ")", "[", "]", "@", " @ 14", ".", "..", ",", "=", "+", "-", "*", "/", "\"", "\\", "\n", ";", "#", " on ", "not ", "let x = ", "steer ",
+    "ablate ", "include \"a\"", "layer ", "1e308", "99999999999999999999", "0", "14..18", "all", "unit(", "norm(", "span(", "free(", "random(1)",
+    "dim(\"bad.csv\")", "dim(\"missing.csv\")", "dim(\"nan.csv\")", "load(\"huge.npy\")", "load(\"zero.npy\")", "load(\"z.safetensors\")", "\xff",
+    "\xe6\x9d", "\xcc\x88", "\t", "\r", "a", "b", "x", "h", "when ", "at=", "true", "1e-400", "<", ">=", "\x01",
+};
+enum { N_PIECES = (int)(sizeof PIECES / sizeof *PIECES) };
+
+typedef struct dice { uint64_t round, at; } dice;
+static size_t roll(dice *d, size_t n) { return (size_t)(rh_random_u64(2024, d->round, d->at++) % n); }
+
+/* text[len] with [at, at+drop) replaced. */
+static void splice(char *text, size_t *len, size_t at, size_t drop, const char *bytes, size_t n)
+{
+    if (at > *len) at = *len;
+    if (drop > *len - at) drop = *len - at;
+    if (*len - drop + n >= MAX_TEXT) return;
+    memmove(text + at + n, text + at + drop, *len - at - drop);
+    memcpy(text + at, bytes, n);
+    *len = *len - drop + n;
+}
+
+static void mutate(dice *d, char *text, size_t *len)
+{
+    const char *other = SEEDS[roll(d, N_SEEDS)], *piece = PIECES[roll(d, N_PIECES)];
+    size_t at = roll(d, *len + 1), from = roll(d, strlen(other)), n = roll(d, strlen(other) - from + 1);
+    char byte = (char)(1 + roll(d, 255));
+    switch (roll(d, 7)) {
+    case 0: splice(text, len, at, roll(d, 8), "", 0); break;
+    case 1: splice(text, len, at, 1, &byte, 1); break;
+    case 2: splice(text, len, at, 0, other + from, n); break;
+    case 3: case 4: splice(text, len, at, 0, piece, strlen(piece)); break;
+    case 5: splice(text, len, at, strlen(piece), piece, strlen(piece)); break;
+    default: *len = at; break; /* cut off */
+    }
+}
+
+static void check_diag(const rh_diag *d)
+{
+    assert_int_not_equal(d->code, RH_OK);
+    assert_true(strlen(d->message) > 0);
+    assert_true(rh_utf8_valid(d->message, strlen(d->message)) == strlen(d->message));
+    assert_true(rh_utf8_valid(d->excerpt, strlen(d->excerpt)) == strlen(d->excerpt));
+    assert_true(d->settled);
+    if (d->n_labels == 0) return; /* a file that cannot be read, an expression as such */
+    assert_true(d->line >= 1 && d->column >= 1);
+    assert_non_null(strstr(d->excerpt, " | "));
+    assert_non_null(strchr(d->excerpt, '^'));
+    for (int i = 0; i < d->n_labels; i++) assert_true(d->labels[i].range.start <= d->labels[i].range.end && d->labels[i].range.end <= MAX_TEXT);
+}
+
+static void all_finite(const rh_value *v)
+{
+    for (int i = 0; v->scalar && i < v->n_layers; i++) assert_true(isfinite(v->scalar[i]));
+    for (int i = 0; v->vector && i < v->vector->n_layers * v->vector->d; i++) assert_true(isfinite(v->vector->data[i]));
+    for (int i = 0; v->span && i < v->n_layers; i++)
+        for (int j = 0; j < v->span[i].rank * v->span[i].d; j++) assert_true(isfinite(v->span[i].basis[j]));
+}
+
+static bool try_text(dice *d, const char *text, rh_diags *diags)
+{
+    static const char *const layers[] = {NULL, "16", "3..5", "[1, 9]"};
+    fake_resolver fake;
+    rh_program *p = NULL;
+    rh_evaluation *e = NULL;
+    rh_error err = {0};
+    rh_program_input in = {.layers = layers[roll(d, 4)], .all_names = roll(d, 2), .bare_value = roll(d, 2)};
+    if (roll(d, 2))
+        in.expr = text;
+    else
+        in.book_text = text;
+    if (roll(d, 8))
+        fake_init(&fake);
+    else
+        fake_no_model(&fake);
+    rh_status status = rh_program_compile(&p, &in, &fake.resolver, diags, &err);
+    if (!status) {
+        rh_str out = {0};
+        assert_int_equal(rh_program_explain(&out, p, NULL), RH_OK);
+        assert_int_equal(rh_program_explain_json(&out, p, NULL), RH_OK);
+        rh_str_free(&out);
+        status = rh_program_eval(&e, p, diags, &err);
+    }
+    if (status) {
+        rh_str out = {0};
+        assert_true(diags->n > 0);
+        assert_int_equal(err.code, diags->items[0].code);
+        for (int i = 0; i < diags->n; i++) check_diag(&diags->items[i]);
+        for (int i = 0; i < diags->n; i++) rh_diag_render(&out, &diags->items[i]);
+        rh_str_free(&out);
+    } else {
+        for (int i = 0; i < e->n_actions; i++) all_finite(&e->actions[i].value);
+        for (int i = 0; i < e->n_names; i++) all_finite(&e->names[i].value);
+        if (e->value) all_finite(e->value);
+    }
+    rh_evaluation_free(e);
+    rh_program_free(p);
+    return status == RH_OK;
+}
+
+static void mutated(void **state)
+{
+    (void)state;
+    char text[MAX_TEXT + 1];
+    rh_diags *diags = calloc(1, sizeof *diags);
+    int good = 0;
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        dice d = {.round = round};
+        const char *seed = SEEDS[roll(&d, N_SEEDS)];
+        size_t len = strlen(seed), times = roll(&d, 6);
+        memcpy(text, seed, len);
+        for (size_t i = 0; i < times; i++) mutate(&d, text, &len);
+        text[len] = '\0';
+        char *exact = malloc(len + 1); /* so that reading past the end is seen */
+        memcpy(exact, text, len + 1);
+        good += try_text(&d, exact, diags);
+        free(exact);
+    }
+    free(diags);
+    assert_true(good > ROUNDS / 50);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(mutated)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,343 @@
+/* Programs as callers see them: actions and masks, books and includes, parts, names, places. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fake_resolver.h"
+
+typedef struct program { fake_resolver fake; rh_program *p; rh_evaluation *e; } program;
+
+static void open_program(program *x, const rh_program_input *in)
+{
+    rh_error err = {0};
+    x->e = NULL;
+    fake_init(&x->fake);
+    if (rh_program_compile(&x->p, in, &x->fake.resolver, NULL, &err) || rh_program_eval(&x->e, x->p, NULL, &err))
+        fail_msg("%s\n%s%s", err.message, err.excerpt, err.hint);
+}
+
+static void close_program(program *x)
+{
+    rh_evaluation_free(x->e);
+    rh_program_free(x->p);
+}
+
+static rh_program_input book(const char *text) { return (rh_program_input){.book_path = "b.rhumb", .book_text = text}; }
+
+/* ---- actions ---------------------------------------------------------------------------------------- */
+
+static void actions(void **state)
+{
+    (void)state;
+    program x;
+    rh_program_input in = book("model \"m\"\nlayer 16\nlet a = dim(\"a.csv\"); let b = dim(\"b.csv\")\n"
+                               "steer 1.5*a on last, generated\nablate span(a, b, a + b) on not special\n"
+                               "ablate a @ 14..15\nsteer a - a\n");
+    open_program(&x, &in);
+    assert_string_equal(rh_program_model(x.p), "m");
+    assert_int_equal(rh_program_actions_left_out(x.p), 0);
+    assert_int_equal(x.e->n_actions, 4);
+    assert_int_equal(x.fake.computes, 1); /* all atoms of all actions at once */
+    const rh_eval_action *a = x.e->actions;
+    assert_int_equal(a[0].verb, RH_VERB_STEER);
+    assert_string_equal(a[0].text, "steer 1.5*a on last, generated");
+    assert_int_equal(a[0].value.vector->layers[0], 16);
+    assert_int_equal(a[0].n_mask, 2);
+    assert_int_equal(a[0].mask[0].kind, RH_SEL_LAST);
+    assert_int_equal(a[0].mask[1].kind, RH_SEL_GENERATED);
+    assert_int_equal(a[1].verb, RH_VERB_ABLATE);
+    assert_int_equal(a[1].value.kind, RH_VALUE_SPAN);
+    assert_int_equal(a[1].value.span[0].rank, 2);
+    assert_int_equal(a[1].value.span_given, 3);
+    assert_true(a[1].mask[0].negated);
+    assert_int_equal(a[2].value.n_layers, 2);
+    assert_int_equal(a[2].value.vector->layers[1], 15);
+    for (int j = 0; j < FAKE_D; j++) assert_true(a[3].value.vector->data[j] == 0);
+    close_program(&x);
+}
+
+static void masks(void **state)
+{
+    (void)state;
+    static const struct { const char *mask; int n; rh_selector_kind kind; bool negated; int lo, hi; const char *text; } cases[] = {
+        {"", 0, RH_SEL_ALL, false, 0, 0, NULL},
+        {"on all", 1, RH_SEL_ALL, false, 0, 0, NULL},
+        {"on not all", 1, RH_SEL_ALL, true, 0, 0, NULL},
+        {"on prompt", 1, RH_SEL_PROMPT, false, 0, 0, NULL},
+        {"on last", 1, RH_SEL_LAST, false, 0, 0, NULL},
+        {"on special", 1, RH_SEL_SPECIAL, false, 0, 0, NULL},
+        {"on generated", 1, RH_SEL_GENERATED, false, 0, INT32_MAX, NULL},
+        {"on generated 0..20", 1, RH_SEL_GENERATED, false, 0, 20, NULL},
+        {"on generated 3..", 1, RH_SEL_GENERATED, false, 3, INT32_MAX, NULL},
+        {"on not generated 3", 1, RH_SEL_GENERATED, true, 3, 3, NULL},
+        {"on tokens 0", 1, RH_SEL_TOKENS, false, 0, 0, NULL},
+        {"on tokens 2..2", 1, RH_SEL_TOKENS, false, 2, 2, NULL},
+        {"on \"San \\\"F\\\"\"", 1, RH_SEL_TEXT, false, 0, 0, "San \"F\""},
+        {"on last, prompt,tokens 3.., not \"x\"", 4, RH_SEL_LAST, false, 0, 0, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        program x;
+        rh_str text = {0};
+        rh_str_printf(&text, "steer token(\"x\") @ 3 %s", cases[i].mask);
+        rh_program_input in = {.expr = text.data};
+        open_program(&x, &in);
+        const rh_eval_action *a = &x.e->actions[0];
+        assert_int_equal(a->n_mask, cases[i].n);
+        if (cases[i].n) {
+            assert_int_equal(a->mask[0].kind, cases[i].kind);
+            assert_int_equal(a->mask[0].negated, cases[i].negated);
+            assert_int_equal(a->mask[0].lo, cases[i].lo);
+            assert_int_equal(a->mask[0].hi, cases[i].hi);
+            if (cases[i].text) assert_string_equal(a->mask[0].text, cases[i].text);
+            if (cases[i].text) assert_int_equal(a->mask[0].text_len, strlen(cases[i].text));
+        }
+        close_program(&x);
+        rh_str_free(&text);
+    }
+}
+
+/* Words that look like statements, functions or masks, used as names. */
+static void contextual_words(void **state)
+{
+    (void)state;
+    program x;
+    rh_program_input in = book("layer 3\nlet on = dim(\"a.csv\"); let last = 2; let unit = on; let h = 3; let at = 1; let by = 1; let when = on\n"
+                               "let all = on; let mean = unit(dim(\"b.csv\", at=mean, chat=true)); let true = 2; let not = 1; let generated = 1\n"
+                               "steer on on last\nsteer last*unit on not last\nsteer when + mean on generated\nsteer h*all @ all on all");
+    open_program(&x, &in);
+    assert_int_equal(x.e->n_actions, 4);
+    assert_int_equal(x.e->actions[3].value.n_layers, FAKE_LAYERS);
+    close_program(&x);
+}
+
+static void statements_end(void **state)
+{
+    (void)state;
+    program x;
+    rh_program_input in = book("\n\n;;# nothing\nlet a = (1 +\n\n # inside\n 2) ;let b = unit(\ndim(\"a.csv\")\n);;\r\nlayer 3 # l\r\nsteer a*b # end");
+    open_program(&x, &in);
+    assert_true(fabs(rh_norm(x.e->actions[0].value.vector->data, FAKE_D) - 3) < 1e-6);
+    close_program(&x);
+}
+
+/* ---- books and expressions ------------------------------------------------------------------------------ */
+
+static void an_expression_with_a_book(void **state)
+{
+    (void)state;
+    program x;
+    rh_program_input in = book("layer 16\nlet a = dim(\"a.csv\")\nsteer a; ablate a\ncap a at 3");
+    in.expr = "a on last";
+    open_program(&x, &in);
+    assert_int_equal(rh_program_actions_left_out(x.p), 3);
+    assert_int_equal(x.e->n_actions, 1);
+    assert_string_equal(x.e->actions[0].text, "a on last");
+    assert_int_equal(x.e->actions[0].value.vector->layers[0], 16);
+    assert_int_equal(x.e->actions[0].mask[0].kind, RH_SEL_LAST);
+    close_program(&x);
+    in.layers = "[3, 5]"; /* --layer wins over the book */
+    in.expr = "ablate a";
+    open_program(&x, &in);
+    assert_int_equal(x.e->actions[0].verb, RH_VERB_ABLATE);
+    assert_int_equal(x.e->actions[0].value.n_layers, 2);
+    assert_int_equal(x.e->actions[0].value.layers[1], 5);
+    close_program(&x);
+}
+
+static void includes(void **state)
+{
+    (void)state;
+    program x;
+    rh_program_input in = {.book_path = "books/main.rhumb"};
+    open_program(&x, &in);
+    assert_string_equal(rh_program_name(x.p, 0), "sf");
+    assert_string_equal(rh_program_name(x.p, 1), "rain");
+    assert_null(rh_program_name(x.p, 2));
+    assert_null(rh_program_name(x.p, -1));
+    assert_int_equal(x.e->n_actions, 1);
+    assert_int_equal(x.e->actions[0].value.vector->layers[0], 16); /* not the included book's layer */
+    close_program(&x);
+
+    fake_resolver fake;
+    rh_program *p = NULL;
+    rh_error err = {0};
+    fake_init(&fake);
+    in = (rh_program_input){.book_path = "some/where/b.rhumb", .book_text = "let a = load(\"nope.npy\"); steer a @ 3"};
+    assert_int_equal(rh_program_compile(&p, &in, &fake.resolver, NULL, &err), RH_EIO);
+    assert_string_equal(err.message, "cannot open 'some/where/nope.npy': No such file or directory");
+    in.book_text = "let a = load(\"/tmp/nope.npy\"); steer a @ 3";
+    assert_int_equal(rh_program_compile(&p, &in, &fake.resolver, NULL, &err), RH_EIO);
+    assert_string_equal(err.message, "cannot open '/tmp/nope.npy': No such file or directory");
+}
+
+/* ---- parts and names -------------------------------------------------------------------------------------- */
+
+static void parts(void **state)
+{
+    (void)state;
+    static const char text[] = "layer 16; let a = dim(\"a.csv\"); let b = dim(\"b.csv\"); let c = token(\"c\"); let k = 3\n"
+                               "let trip = a + 0.5*b - c; let alias = a; let u = unit(a)";
+    static const struct { const char *expr, *parts; } cases[] = {
+        {"a + 0.5*b - c", "a 1, b 0.5, c -1"},
+        {"1.5*trip", "a 1.5, b 0.75, c -1.5"},
+        {"trip + a", "trip 1, a 1"},
+        {"2*(a - b) + a", "a 3, b -2"},
+        {"a + b - a", "b 1"},
+        {"k*a/2", "dim(\"a.csv\") 1.5"},
+        {"alias", "a 1"},
+        {"a", "dim(\"a.csv\") 1"},
+        {"dim(\"a.csv\") + unit(b)", "dim(\"a.csv\") 1, unit(b) 1"},
+        {"unit(a)", ""},
+        {"u", ""},
+        {"norm(b)*a + c", "norm(b)*a 1, c 1"},
+        {"mean(a, b)", "a 0.5, b 0.5"},
+        {"-(a +\n b)", "a -1, b -1"},
+        {"a - a", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        program x;
+        rh_str got = {0};
+        rh_program_input in = book(text);
+        in.expr = cases[i].expr;
+        open_program(&x, &in);
+        const rh_eval_action *a = &x.e->actions[0];
+        double sum[FAKE_D] = {0};
+        for (int k = 0; k < a->n_parts; k++) {
+            rh_str_printf(&got, "%s%s %g", k ? ", " : "", a->parts[k].label, a->parts[k].c);
+            assert_int_equal(a->parts[k].v->layers[0], 16);
+            for (int j = 0; j < FAKE_D; j++) sum[j] += a->parts[k].c * a->parts[k].v->data[j];
+        }
+        rh_str_puts(&got, "");
+        assert_string_equal(got.data ? got.data : "", cases[i].parts);
+        for (int j = 0; j < FAKE_D && a->n_parts; j++) assert_true(fabs(sum[j] - a->value.vector->data[j]) < 1e-5);
+        close_program(&x);
+        rh_str_free(&got);
+    }
+}
+
+static void names_beside(void **state)
+{
+    (void)state;
+    program x;
+    rh_program_input in = book("let a = dim(\"a.csv\"); let s = norm(a); let t = token(\"t\"); let sf = load(\"sf.safetensors\")\n"
+                               "let gone = dim(\"missing.csv\"); let zero = unit(a - a); let narrow = load(\"narrow.npy\"); let r = random(1)\n"
+                               "let uses_gone = gone + a; let fam = load(\"fam.safetensors\"); let sp = span(a, t)");
+    in.expr = "a @ 20";
+    in.bare_value = in.all_names = true;
+    open_program(&x, &in);
+    static const struct { const char *name; int layer; } want[] = {
+        {"a", 20}, {"s", 20}, {"t", 20}, {"sf", 31}, {"narrow", -1}, {"r", 20}, {"fam", 14}, {"sp", 20},
+    };
+    assert_int_equal(x.e->n_names, 8);
+    for (int i = 0; i < 8; i++) {
+        assert_string_equal(x.e->names[i].name, want[i].name);
+        const rh_value *v = &x.e->names[i].value;
+        assert_int_equal(v->layers ? v->layers[0] : -1, want[i].layer);
+    }
+    close_program(&x);
+    in.expr = "token(\"x\")"; /* no place: what floats cannot be shown */
+    open_program(&x, &in);
+    assert_int_equal(x.e->n_names, 4);
+    assert_string_equal(x.e->names[0].name, "t");
+    assert_null(x.e->names[0].value.layers);
+    assert_string_equal(x.e->names[1].name, "sf");
+    assert_string_equal(x.e->names[2].name, "narrow");
+    assert_string_equal(x.e->names[3].name, "fam");
+    close_program(&x);
+}
+
+/* ---- models ------------------------------------------------------------------------------------------------ */
+
+static void without_a_model(void **state)
+{
+    (void)state;
+    static const struct { const char *expr; rh_status status; } cases[] = {
+        {"load(\"sf.safetensors\")", RH_OK},
+        {"2*load(\"sf.safetensors\") @ 31 + random(3)", RH_OK},
+        {"load(\"const.npy\") @ 3", RH_OK},
+        {"cos(load(\"const.npy\"), random(3))", RH_OK},
+        {"dim(\"a.csv\")", RH_EMODEL},
+        {"token(\"a\")", RH_EMODEL},
+        {"load(\"const.npy\") @ all", RH_EMODEL},
+        {"random(3) @ 14", RH_ESITE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fake_resolver fake;
+        rh_program *p = NULL;
+        rh_evaluation *e = NULL;
+        rh_error err = {0};
+        fake_no_model(&fake);
+        rh_program_input in = {.expr = cases[i].expr, .bare_value = true};
+        assert_int_equal(rh_program_compile(&p, &in, &fake.resolver, NULL, &err), cases[i].status);
+        if (!cases[i].status) {
+            assert_false(rh_program_needs_model(p));
+            assert_int_equal(rh_program_eval(&e, p, NULL, &err), RH_OK);
+        }
+        rh_evaluation_free(e);
+        rh_program_free(p);
+    }
+    program x;
+    rh_program_input in = {.expr = "token(\"x\") - token(\"x\")", .bare_value = true};
+    open_program(&x, &in);
+    assert_false(rh_program_needs_model(x.p)); /* nothing is left to read */
+    close_program(&x);
+    in.expr = "token(\"x\")";
+    open_program(&x, &in);
+    assert_true(rh_program_needs_model(x.p));
+    close_program(&x);
+}
+
+/* Equal atoms are one, whatever the spelling; different options are not. */
+static void one_request_an_atom(void **state)
+{
+    (void)state;
+    program x;
+    rh_program_input in = book("let a = dim(\"a.csv\"); let b = dim( \"a.csv\", at = last ); let c = dim(\"a.csv\", at=mean)\n"
+                               "let d = dim(\"a.csv\", prefix=\"p\"); let e = dim(\"a.csv\", chat=true); layer 16\n"
+                               "steer a + b*norm(a) + unit(b); steer c + d + e; steer a @ 14..18; ablate a @ 16");
+    open_program(&x, &in);
+    assert_int_equal(x.fake.computes, 1);
+    assert_int_equal(x.fake.n_requests, 5); /* a at 16, a at 14..18, c, d, e */
+    assert_int_equal(x.fake.describes, 4);
+    close_program(&x);
+}
+
+static void compute_can_fail(void **state)
+{
+    (void)state;
+    fake_resolver fake;
+    rh_program *p = NULL;
+    rh_evaluation *e = NULL;
+    rh_error err = {0};
+    rh_diags *diags = calloc(1, sizeof *diags);
+    fake_init(&fake);
+    rh_program_input in = {.expr = "dim(\"a.csv\") @ 3"};
+    assert_int_equal(rh_program_compile(&p, &in, &fake.resolver, diags, &err), RH_OK);
+    fake.fail_memory = true;
+    assert_int_equal(rh_program_eval(&e, p, diags, &err), RH_ENOMEM);
+    assert_int_equal(err.code, RH_ENOMEM);
+    fake.fail_memory = false;
+    fake.cancel = true;
+    assert_int_equal(rh_program_eval(&e, p, diags, &err), RH_ECANCELLED);
+    assert_string_equal(err.message, "interrupted");
+    assert_null(e);
+    rh_program_free(p);
+    free(diags);
+}
+
+int main(void)
+{
+    if (chdir(RH_TEST_DATA "/../dsl") != 0) return 1;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(actions), cmocka_unit_test(masks), cmocka_unit_test(contextual_words), cmocka_unit_test(statements_end),
+        cmocka_unit_test(an_expression_with_a_book), cmocka_unit_test(includes), cmocka_unit_test(parts), cmocka_unit_test(names_beside),
+        cmocka_unit_test(without_a_model), cmocka_unit_test(one_request_an_atom), cmocka_unit_test(compute_can_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
