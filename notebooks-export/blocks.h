@@ -11,8 +11,8 @@ void rh_line_free(char *s);
 
 /* texts.c: all runs' texts side by side, or one below the other where columns would be too narrow. */
 void rh_put_texts(const rh_pen *p, const rh_steer_report *r);
-/* "unsteered", "strength 1.5" */
-void rh_run_label(char out[RH_NUMBER], const rh_steer_run *run);
+/* "unsteered", "strength 1.5"; "steered" where nothing is multiplied by a strength */
+void rh_run_label(char out[RH_NUMBER], const rh_steer_report *r, const rh_steer_run *run);
 /* "repeats itself; unlike the model's own text" or "" */
 const char *rh_collapse_words(const rh_steer_run *run);
 

@@ -36,7 +36,7 @@ static void put_run(const rh_pen *p, const rh_steer_report *r, const rh_steer_ru
 {
     char label[RH_NUMBER], number[RH_NUMBER];
     bool two = at->first != at->next;
-    rh_run_label(label, run);
+    rh_run_label(label, r, run);
     rh_put(p, RH_PLAIN, 15, label);
     if (r->n_runs > 1) put_kl(p, run, &run->next, 8);
     if (r->n_runs > 1 && two) put_kl(p, run, &run->first, 9);
@@ -117,40 +117,46 @@ void rh_put_figures(const rh_pen *p, const rh_steer_report *r)
 
 /* ---- projections ------------------------------------------------------------------------------- */
 
-static void scale_of(double *lo, double *hi, const rh_steer_report *r, int32_t action)
+/* One action's block: the scale of its bars, and what is shown. */
+typedef struct block { const rh_steer_report *r; int32_t action; double lo, hi; bool last; } block;
+
+static block block_make(const rh_pen *p, const rh_steer_report *r, int32_t action)
 {
-    *lo = *hi = 0;
+    block b = {.r = r, .action = action, .last = p->width >= 100};
     for (int32_t k = 0; k < r->n_runs; k++)
         for (int32_t i = 0; i < r->runs[k].n_projections; i++) {
             const rh_projection *x = &r->runs[k].projections[i];
             if (x->action != action || r->runs[k].unsteered) continue;
-            if (x->after_mean < *lo) *lo = x->after_mean;
-            if (x->after_mean > *hi) *hi = x->after_mean;
+            if (x->after_mean < b.lo) b.lo = x->after_mean;
+            if (x->after_mean > b.hi) b.hi = x->after_mean;
         }
+    return b;
 }
 
-static void put_pair(const rh_pen *p, double before, double after)
+/* before → after; what is nothing on the block's scale is 0. */
+static void put_pair(const rh_pen *p, const block *b, double before, double after)
 {
     char number[RH_NUMBER];
-    rh_put(p, RH_PLAIN, -9, rh_number(number, p, before));
+    double nothing = 1e-5 * (b->hi - b->lo);
+    rh_put(p, RH_PLAIN, -9, rh_number(number, p, fabs(before) < nothing ? 0 : before));
     rh_str_puts(p->out, p->unicode ? " → " : " > ");
-    rh_put(p, RH_PLAIN, -8, rh_number(number, p, after));
+    rh_put(p, RH_PLAIN, -8, rh_number(number, p, fabs(after) < nothing ? 0 : after));
 }
 
-static void put_projection(const rh_pen *p, const rh_steer_run *run, const rh_projection *x, double lo, double hi,
-                           bool last)
+static void put_projection(const rh_pen *p, const block *b, const rh_steer_run *run, const rh_projection *x,
+                           bool first)
 {
     char label[RH_NUMBER], site[64];
     rh_str bar = {0};
-    int used = 2 + 15 + 15 + 20 + (last ? 20 : 0) + 2, room = p->width - used;
+    int used = 2 + 15 + 15 + 20 + (b->last ? 20 : 0) + 2, room = p->width - used;
     snprintf(site, sizeof site, "%d.%s", (int)x->layer, rh_hook_name(x->hook));
-    rh_run_label(label, run);
+    rh_run_label(label, b->r, run);
     rh_spaces(p, 2);
-    rh_put(p, RH_PLAIN, 15, site);
+    rh_put(p, RH_PLAIN, 15, first ? site : "");
     rh_put(p, RH_PLAIN, 15, label);
-    put_pair(p, x->before_mean, x->after_mean);
-    if (last) put_pair(p, x->before_last, x->after_last);
-    if (room >= 6) rh_bar(&bar, p, x->after_mean, lo, hi, room > 30 ? 30 : room);
+    put_pair(p, b, x->before_mean, x->after_mean);
+    if (b->last) put_pair(p, b, x->before_last, x->after_last);
+    if (room >= 6) rh_bar(&bar, p, x->after_mean, b->lo, b->hi, room > 30 ? 30 : room);
     if (bar.data) {
         rh_spaces(p, 2);
         rh_put(p, RH_PLAIN, 0, bar.data);
@@ -160,58 +166,80 @@ static void put_projection(const rh_pen *p, const rh_steer_run *run, const rh_pr
     rh_str_puts(p->out, "\n");
 }
 
-static void put_projection_key(const rh_pen *p, const rh_steer_report *r, const rh_projection *x)
+static void put_block_head(const rh_pen *p, const block *b, const rh_projection *x)
+{
+    rh_str head = {0};
+    if (b->r->n_actions > 1 && b->action < b->r->n_actions) {
+        char *text = rh_clean_line(p, b->r->actions[b->action]);
+        rh_str_printf(&head, "projection of h on the direction of `%s`", text);
+        rh_line_free(text);
+    } else {
+        rh_str_puts(&head, "projection of h on the direction");
+    }
+    if (head.data) rh_heading(p, head.data);
+    if (head.failed) p->out->failed = true;
+    rh_str_free(&head);
+    rh_spaces(p, 32);
+    rh_put(p, RH_DIM, -20, x->generated ? "mean, generated" : "mean, prompt");
+    if (b->last) rh_put(p, RH_DIM, -20, "last prompt token");
+    rh_str_puts(p->out, "\n");
+}
+
+static void put_block_key(const rh_pen *p, const block *b, const rh_projection *x)
 {
     char median[RH_NUMBER];
+    const char *arrow = p->unicode ? "→" : ">";
     rh_str text = {0};
-    rh_str_printf(&text, "mean over the %d %s tokens acted on%s; at the action's own site h entering %s leaving it, "
+    rh_str_printf(&text, "mean over the %d %s token%s acted on%s; at the action's own site h entering %s leaving it, "
                   "above it unsteered %s steered", (int)x->n_tokens, x->generated ? "generated" : "prompt",
-                  x->n_tokens > 1 && !x->generated ? ", first left out" : "", p->unicode ? "→" : ">",
-                  p->unicode ? "→" : ">");
-    if (isfinite(r->median_h))
-        rh_str_printf(&text, "; in units of h, whose median norm is %s at %d.%s", rh_number(median, p, r->median_h),
-                      (int)r->norm_layer, rh_hook_name(r->norm_hook));
-    rh_put(p, RH_DIM, 0, "  ");
+                  x->n_tokens == 1 ? "" : "s", x->n_tokens + 1 == b->r->n_prompt_tokens ? ", the first left out" : "",
+                  arrow, arrow);
+    if (isfinite(b->r->median_h))
+        rh_str_printf(&text, "; in units of h, whose median norm is %s at %d.%s", rh_number(median, p, b->r->median_h),
+                      (int)b->r->norm_layer, rh_hook_name(b->r->norm_hook));
+    rh_spaces(p, 2);
     if (text.data) rh_paragraph(p, RH_DIM, 2, 2, text.data);
     if (text.failed) p->out->failed = true;
     rh_str_free(&text);
 }
 
-/* One action: rows by site, then by strength, so that a site's bars stand together. */
-static void put_action(const rh_pen *p, const rh_steer_report *r, int32_t action)
+/* The steered run that shows most sites: a run too short for an action on generated tokens has none. */
+static const rh_steer_run *longest_run(const rh_steer_report *r)
 {
-    const rh_projection *shown = NULL;
-    double lo, hi;
-    bool last = p->width >= 96;
-    scale_of(&lo, &hi, r, action);
     const rh_steer_run *longest = NULL;
     for (int32_t k = 0; k < r->n_runs; k++)
         if (!r->runs[k].unsteered && (!longest || r->runs[k].n_projections > longest->n_projections)) longest = &r->runs[k];
-    for (int32_t i = 0; longest && i < longest->n_projections; i++) {
-        const rh_projection *s = &longest->projections[i];
-        if (s->action != action) continue;
-        if (!shown) {
-            char *text = action < r->n_actions ? rh_clean_line(p, r->actions[action]) : NULL;
-            rh_str head = {0};
-            rh_str_printf(&head, "projection of h on %s%s", r->n_actions > 1 && text ? "the direction of " : "the direction",
-                          r->n_actions > 1 && text ? text : "");
-            if (head.data) rh_heading(p, head.data);
-            rh_str_free(&head);
-            if (text) rh_line_free(text);
-            rh_spaces(p, 32);
-            rh_put(p, RH_DIM, -20, s->generated ? "mean, generated" : "mean, prompt");
-            if (last) rh_put(p, RH_DIM, -20, "last prompt token");
-            rh_str_puts(p->out, "\n");
+    return longest;
+}
+
+/* Rows by site, then by strength, so that a site's bars stand together. */
+static void put_site(const rh_pen *p, const block *b, const rh_projection *site)
+{
+    bool first = true;
+    for (int32_t k = 0; k < b->r->n_runs; k++) {
+        const rh_steer_run *run = &b->r->runs[k];
+        for (int32_t i = 0; !run->unsteered && i < run->n_projections; i++) {
+            const rh_projection *x = &run->projections[i];
+            if (x->action != b->action || x->layer != site->layer || x->hook != site->hook) continue;
+            put_projection(p, b, run, x, first);
+            first = false;
         }
-        shown = s;
-        for (int32_t k = 0; k < r->n_runs; k++)
-            for (int32_t j = 0; !r->runs[k].unsteered && j < r->runs[k].n_projections; j++) {
-                const rh_projection *x = &r->runs[k].projections[j];
-                if (x->action == action && x->layer == s->layer && x->hook == s->hook)
-                    put_projection(p, &r->runs[k], x, lo, hi, last);
-            }
     }
-    if (shown) put_projection_key(p, r, shown);
+}
+
+static void put_action(const rh_pen *p, const rh_steer_report *r, int32_t action)
+{
+    block b = block_make(p, r, action);
+    const rh_steer_run *run = longest_run(r);
+    const rh_projection *shown = NULL;
+    for (int32_t i = 0; run && i < run->n_projections; i++) {
+        const rh_projection *site = &run->projections[i];
+        if (site->action != action) continue;
+        if (!shown) put_block_head(p, &b, site);
+        shown = site;
+        put_site(p, &b, site);
+    }
+    if (shown) put_block_key(p, &b, shown);
 }
 
 void rh_put_projections(const rh_pen *p, const rh_steer_report *r)

@@ -76,6 +76,7 @@ static void put_columns(const rh_pen *p, const rh_geometry *g, int32_t from, int
 
 void rh_put_geometry(const rh_pen *p, const rh_geometry *g)
 {
+    if (g->n < 3) return; /* one part is the result */
     char *label = rh_clean_line(p, g->label);
     rh_str head = {0};
     int width = label_width(p, g);

@@ -127,7 +127,7 @@ void rh_put_watches(const rh_pen *p, const rh_steer_report *r)
         for (int32_t i = 0; i < r->n_runs; i++) {
             char name[RH_NUMBER];
             if (k >= r->runs[i].n_watches) continue;
-            rh_run_label(name, &r->runs[i]);
+            rh_run_label(name, r, &r->runs[i]);
             rh_put(p, RH_BOLD, 0, name);
             rh_str_puts(p->out, "\n");
             put_track(p, &r->runs[i].watches[k]);

@@ -25,12 +25,12 @@ static void put_title(const rh_pen *p, const rh_steer_report *r)
     rh_line_free(prompt);
 }
 
-static void put_shift(const rh_pen *p, const rh_steer_run *run)
+static void put_shift(const rh_pen *p, const rh_steer_report *r, const rh_steer_run *run)
 {
     char label[RH_NUMBER];
     int indent = 20;
     const char *up = p->unicode ? "↑ " : "up ", *down = p->unicode ? "↓ " : "dn ";
-    rh_run_label(label, run);
+    rh_run_label(label, r, run);
     rh_spaces(p, 2);
     rh_put(p, RH_PLAIN, 15, label);
     rh_put(p, RH_PLAIN, 3, up);
@@ -52,7 +52,7 @@ static void put_shifts(const rh_pen *p, const rh_steer_report *r)
             rh_heading(p, head);
         }
         any = true;
-        put_shift(p, &r->runs[k]);
+        put_shift(p, r, &r->runs[k]);
     }
 }
 
@@ -76,7 +76,7 @@ rh_status rh_export_steer_text(rh_str *out, const rh_steer_report *r, const rh_t
     if (r->n_runs > 0) rh_put_figures(&pen, r);
     rh_put_projections(&pen, r);
     put_shifts(&pen, r);
-    for (int32_t i = 0; i < r->n_geometry; i++) rh_put_geometry(&pen, &r->geometry[i]);
+    for (int32_t i = 0; i < r->n_geometry && !out->failed; i++) rh_put_geometry(&pen, &r->geometry[i]);
     rh_put_watches(&pen, r);
     rh_put_notes(&pen, r->notes);
     put_footer(&pen, r);

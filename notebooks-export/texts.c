@@ -1,4 +1,5 @@
 /* texts.c - the runs' texts: side by side where the terminal is wide enough, else stacked. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,10 +27,12 @@ void rh_line_free(char *s)
     if (s && *s) free(s);
 }
 
-void rh_run_label(char out[RH_NUMBER], const rh_steer_run *run)
+void rh_run_label(char out[RH_NUMBER], const rh_steer_report *r, const rh_steer_run *run)
 {
     if (run->unsteered)
         snprintf(out, RH_NUMBER, "unsteered");
+    else if (!isfinite(r->norm)) /* no steer among the actions */
+        snprintf(out, RH_NUMBER, "steered");
     else
         snprintf(out, RH_NUMBER, "strength %.6g", run->strength);
 }
@@ -76,11 +79,11 @@ static void put_slice(const rh_pen *p, const column *c, size_t i, int width)
     rh_spaces(p, width - rh_utf8_width(c->text.data + l->start, l->end - l->start));
 }
 
-static void put_header(const rh_pen *p, const rh_steer_run *run, int width)
+static void put_header(const rh_pen *p, const rh_steer_report *r, const rh_steer_run *run, int width)
 {
     char label[RH_NUMBER];
     const char *mark = run->collapsed ? " (collapsed)" : "";
-    rh_run_label(label, run);
+    rh_run_label(label, r, run);
     rh_put(p, RH_BOLD, 0, label);
     rh_put(p, RH_BAD, 0, mark);
     if (width) rh_spaces(p, width - (int)strlen(label) - (int)strlen(mark));
@@ -117,7 +120,7 @@ static void side_by_side(const rh_pen *p, const rh_steer_report *r, int width)
     }
     for (int32_t k = 0; k < r->n_runs; k++) {
         if (k) rh_str_puts(p->out, bar);
-        put_header(p, &r->runs[k], width);
+        put_header(p, r, &r->runs[k], width);
     }
     end_line(p);
     put_rule(p, r->n_runs, width);
@@ -137,7 +140,7 @@ static void stacked(const rh_pen *p, const rh_steer_report *r)
     for (int32_t k = 0; k < r->n_runs && !p->out->failed; k++) {
         column c = {0};
         if (k) rh_str_puts(p->out, "\n");
-        put_header(p, &r->runs[k], 0);
+        put_header(p, r, &r->runs[k], 0);
         rh_str_puts(p->out, "\n");
         wrap_run(&c, p, r->runs[k].text, p->width - 2);
         for (size_t i = 0; i < c.lines.n && !p->out->failed; i++) {

@@ -79,7 +79,8 @@ static void put_nearest(const rh_pen *p, const rh_vec_report *r)
 {
     char site[64];
     if (!r->n_nearest) return;
-    rh_heading(p, "nearest tokens, a projection: W_U (g * v) with g the final norm's gain");
+    rh_heading(p, p->unicode ? "nearest tokens, a projection: W_U·(γ⊙v), γ the final norm's gain"
+                             : "nearest tokens, a projection: W_U (g * v), g the final norm's gain");
     for (int32_t i = 0; i < r->n_nearest; i++) {
         const rh_nearest *n = &r->nearest[i];
         rh_spaces(p, 2);

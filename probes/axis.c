@@ -54,7 +54,7 @@ double rh_axis_project(const rh_axis *a, const float *h)
     return sqrt(sum);
 }
 
-void rh_site_text(rh_str *out, const int32_t *layers, int32_t n, rh_hook hook)
+void rh_layers_text(rh_str *out, const int32_t *layers, int32_t n, rh_hook hook)
 {
     if (n == 1 && layers[0] == -1) {
         rh_str_puts(out, "constant");

@@ -23,6 +23,6 @@ void rh_axes_free(rh_axes *a);
 double rh_axis_project(const rh_axis *a, const float *h);
 
 /* "16.resid_post", "14..18.resid_post", "[3, 7].resid_post", "constant". */
-void rh_site_text(rh_str *out, const int32_t *layers, int32_t n, rh_hook hook);
+void rh_layers_text(rh_str *out, const int32_t *layers, int32_t n, rh_hook hook);
 
 #endif

@@ -18,11 +18,11 @@ rh_status rh_repeated_3grams(double *out, const int32_t *ids, int32_t n, rh_erro
 /* A text of at least RH_COLLAPSE_TOKENS tokens
  *   loops     if more than RH_COLLAPSE_REPEATED of its 3-grams are repeats;
  *   is garbled if its surprisal is above RH_COLLAPSE_SURPRISAL of ln(n_vocab), that of tokens drawn
- *             blindly. Sampled prose lies near a quarter of it.
+ *             blindly. Prose sampled at temperature 1 lies near a quarter of it.
  * Sets loops, garbled, collapsed from repeated, surprisal and n_ids. */
 #define RH_COLLAPSE_TOKENS 8
 #define RH_COLLAPSE_REPEATED 0.5
-#define RH_COLLAPSE_SURPRISAL 0.5
+#define RH_COLLAPSE_SURPRISAL 0.4
 void rh_judge_collapse(rh_steer_run *run, int32_t n_vocab);
 
 /* KL(after‖before) and the `top` tokens whose logits rose and fell most; fewer if fewer moved.

@@ -2,6 +2,7 @@
  * other files of this room for the figures, and fills the report. */
 #include "probes/steer.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,20 +23,25 @@ static double seconds_now(void)
 /* ---- what is run ------------------------------------------------------------------------------ */
 
 /* The strengths of the steered runs: those asked for, without a 0 that would only repeat the
- * unsteered run. */
+ * unsteered run; and one alone where nothing is multiplied by it. */
 static rh_status choose_strengths(rh_experiment *x, rh_error *err)
 {
     static const double one = 1;
     const double *asked = x->o->n_strengths > 0 ? x->o->strengths : &one;
     int32_t n = x->o->n_strengths > 0 ? x->o->n_strengths : 1;
-    bool only_steer = true;
-    for (int32_t i = 0; i < x->e->n_actions; i++) only_steer = only_steer && x->e->actions[i].verb == RH_VERB_STEER;
-    if (!x->e->n_actions) n = 0;
+    int32_t n_steer = 0;
+    for (int32_t i = 0; i < x->e->n_actions; i++) n_steer += x->e->actions[i].verb == RH_VERB_STEER;
+    bool only_steer = n_steer == x->e->n_actions;
+    if (!n_steer) {
+        asked = &one;
+        n = x->e->n_actions > 0;
+    }
     x->strengths = rh_calloc((size_t)n + 1, sizeof *x->strengths);
     if (!x->strengths) return rh_fail_nomem(err);
     x->n_runs = 1;
     for (int32_t i = 0; i < n; i++) {
-        if (!isfinite(asked[i])) return rh_fail(err, RH_EVALUE, "a strength must be a finite number");
+        if (!isfinite(asked[i]) || fabs(asked[i]) > FLT_MAX)
+            return rh_fail(err, RH_EVALUE, "a strength must be a finite number");
         if (asked[i] != 0 || !only_steer) x->strengths[x->n_runs++] = asked[i];
     }
     return RH_OK;
@@ -213,9 +219,9 @@ static rh_status describe(rh_steer_report *out, const rh_experiment *x, const ch
         out->actions[i] = rh_strdup(x->e->actions[i].text ? x->e->actions[i].text : "");
         out->n_actions = i + 1;
         if (v->kind == RH_VALUE_VECTOR)
-            rh_site_text(&one, v->vector->layers, v->vector->n_layers, v->vector->hook);
+            rh_layers_text(&one, v->vector->layers, v->vector->n_layers, v->vector->hook);
         else if (v->layers)
-            rh_site_text(&one, v->layers, v->n_layers, v->hook);
+            rh_layers_text(&one, v->layers, v->n_layers, v->hook);
         if (one.data && (!site.data || !strstr(site.data, one.data)))
             rh_str_printf(&site, "%s%s", site.len ? "; " : "", one.data);
         site.failed = site.failed || one.failed || !out->actions[i];
@@ -247,6 +253,8 @@ static rh_status add_notes(rh_steer_report *out, const rh_experiment *x, rh_erro
     rh_str notes = {0};
     rh_str_puts(&notes, "");
     if (x->n_runs > 1 && out->norm == 0) rh_str_puts(&notes, "the steering vector is zero: nothing changes\n");
+    if (x->n_runs > 1 && !isfinite(out->norm) && x->o->n_strengths > 1)
+        rh_str_puts(&notes, "no action is multiplied by a strength: one run shows all of them\n");
     for (int32_t r = 1; r < x->n_runs; r++)
         if (out->runs[r].first.position < 0) {
             rh_str_printf(&notes, "at strength %g no token lies where the actions act: nothing changes\n", x->strengths[r]);

@@ -16,7 +16,8 @@ typedef struct rh_steer_options {
 } rh_steer_options;
 
 /* Runs[0] is unsteered, then one run a strength in the order given. Strength 0 is the unsteered run
- * itself, unless an action is not multiplied by it (`ablate`). evaluation may have no actions: then only
+ * itself, unless an action is not multiplied by it (`ablate`); without any steer there is one steered run,
+ * of strength 1. evaluation may have no actions: then only
  * the unsteered run. All runs go in one batch.
  *
  *   prompt  NUL-terminated UTF-8
