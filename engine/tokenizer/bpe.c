@@ -251,8 +251,20 @@ static rh_status load_pieces(bpe *b, const rh_tokenizer *t, rh_error *err)
     return RH_OK;
 }
 
+/* The id of a merge's result. Trainers number tokens in the order of their merges, so that the
+ * one after the last result is the likely one, and costs no search. */
+static int32_t find_result(const rh_piece_table *t, int32_t n, int32_t last, const char *joint,
+                           size_t len)
+{
+    if (last + 1 < n && t->pieces[last + 1].len == len &&
+        memcmp(t->pieces[last + 1].data, joint, len) == 0)
+        return last + 1;
+    return rh_piece_table_find(t, joint, len);
+}
+
 /* "left right": both and their joint must be tokens. The space is no letter of the alphabet. */
-static rh_status load_merge(bpe *b, rh_bytes m, int32_t rank, char *joint, rh_error *err)
+static rh_status load_merge(bpe *b, int32_t *last, int32_t n, rh_bytes m, int32_t rank, char *joint,
+                            rh_error *err)
 {
     char shown[192];
     const char *space = m.len > 2 ? memchr(m.data + 1, ' ', m.len - 2) : NULL;
@@ -264,7 +276,7 @@ static rh_status load_merge(bpe *b, rh_bytes m, int32_t rank, char *joint, rh_er
     memcpy(joint + n_left, space + 1, n_right);
     int32_t left = rh_piece_table_find(&b->table, m.data, n_left);
     int32_t right = rh_piece_table_find(&b->table, space + 1, n_right);
-    int32_t id = rh_piece_table_find(&b->table, joint, n_left + n_right);
+    int32_t id = *last = find_result(&b->table, n, *last, joint, n_left + n_right);
     if (left < 0 || right < 0 || id < 0)
         return rh_fail(err, RH_EFORMAT, "merge %d, %s: %s not in the vocabulary", rank,
                        rh_show_piece(m, shown),
@@ -275,7 +287,7 @@ static rh_status load_merge(bpe *b, rh_bytes m, int32_t rank, char *joint, rh_er
     return RH_OK;
 }
 
-static rh_status load_merges(bpe *b, rh_gguf *g, rh_error *err)
+static rh_status load_merges(bpe *b, int32_t n_vocab, rh_gguf *g, rh_error *err)
 {
     const rh_bytes *lines;
     int64_t n;
@@ -288,7 +300,9 @@ static rh_status load_merges(bpe *b, rh_gguf *g, rh_error *err)
     char *joint = rh_calloc(2 * UINT16_MAX, 1);
     rh_status status = b->merges && joint ? RH_OK : rh_fail_nomem(err);
     if (!status) memset(b->merges, 0xFF, size * sizeof *b->merges);
-    for (int64_t i = 0; !status && i < n; i++) status = load_merge(b, lines[i], (int32_t)i, joint, err);
+    int32_t last = -1;
+    for (int64_t i = 0; !status && i < n; i++)
+        status = load_merge(b, &last, n_vocab, lines[i], (int32_t)i, joint, err);
     free(joint);
     return status;
 }
@@ -304,7 +318,7 @@ rh_status rh_bpe_attach(rh_tokenizer *t, rh_gguf *g, rh_error *err)
     t->kind = &byte_level; /* from here rh_tokenizer_free frees all */
     RH_TRY(rh_pretokenizer_new(&b->pre, &b->traits, pre.data, pre.len, err));
     RH_TRY(load_pieces(b, t, err));
-    RH_TRY(load_merges(b, g, err));
+    RH_TRY(load_merges(b, t->n, g, err));
     if (!rh_gguf_has(g, "tokenizer.ggml.add_bos_token")) t->adds_bos = b->traits.adds_bos;
     return RH_OK;
 }

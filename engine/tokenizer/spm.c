@@ -10,33 +10,26 @@
 
 /* ---- protobuf: key = field << 3 | wire type; 0 varint, 2 length and bytes, 5 four bytes ---- */
 
-static void put_varint(rh_str *s, uint64_t v)
+static size_t put_varint(char *to, uint64_t v)
 {
-    char bytes[10];
     size_t n = 0;
-    for (; v >= 0x80; v >>= 7) bytes[n++] = (char)(v | 0x80);
-    bytes[n++] = (char)v;
-    rh_str_add(s, bytes, n);
-}
-
-static size_t varint_size(uint64_t v)
-{
-    size_t n = 1;
-    for (; v >= 0x80; v >>= 7) n++;
+    for (; v >= 0x80; v >>= 7) to[n++] = (char)(v | 0x80);
+    to[n++] = (char)v;
     return n;
 }
 
-static void put_int(rh_str *s, int field, uint64_t v)
+static size_t put_int(char *to, int field, uint64_t v)
 {
-    put_varint(s, (uint64_t)field << 3);
-    put_varint(s, v);
+    size_t n = put_varint(to, (uint64_t)field << 3);
+    return n + put_varint(to + n, v);
 }
 
-static void put_bytes(rh_str *s, int field, const char *bytes, size_t n)
+static void put_message(rh_str *s, int field, const char *bytes, size_t len)
 {
-    put_varint(s, (uint64_t)field << 3 | 2);
-    put_varint(s, n);
-    rh_str_add(s, bytes, n);
+    char head[20];
+    size_t n = put_varint(head, (uint64_t)field << 3 | 2);
+    rh_str_add(s, head, n + put_varint(head + n, len));
+    rh_str_add(s, bytes, len);
 }
 
 enum { SP_NORMAL = 1, SP_UNKNOWN = 2, SP_CONTROL = 3, SP_BYTE = 6 };
@@ -44,15 +37,19 @@ enum { SP_NORMAL = 1, SP_UNKNOWN = 2, SP_CONTROL = 3, SP_BYTE = 6 };
 /* SentencePiece { piece = 1; score = 2 (float); type = 3 } as field 1 of the model. */
 static void put_piece(rh_str *s, rh_bytes piece, float score, int type)
 {
+    char head[40], length[10];
     uint32_t bits;
     memcpy(&bits, &score, 4);
-    char le[4] = { (char)bits, (char)(bits >> 8), (char)(bits >> 16), (char)(bits >> 24) };
-    put_varint(s, 1 << 3 | 2);
-    put_varint(s, 1 + varint_size(piece.len) + piece.len + 5 + 2);
-    put_bytes(s, 1, piece.data, piece.len);
-    put_varint(s, 2 << 3 | 5);
-    rh_str_add(s, le, 4);
-    put_int(s, 3, (uint64_t)type);
+    char tail[] = { 2 << 3 | 5, (char)bits, (char)(bits >> 8), (char)(bits >> 16),
+                    (char)(bits >> 24), 3 << 3, (char)type };
+    size_t inner = 1 + put_varint(length, piece.len) + piece.len + sizeof tail;
+    size_t n = put_varint(head, 1 << 3 | 2);
+    n += put_varint(head + n, inner);
+    n += put_varint(head + n, 1 << 3 | 2);
+    n += put_varint(head + n, piece.len);
+    rh_str_add(s, head, n);
+    rh_str_add(s, piece.data, piece.len);
+    rh_str_add(s, tail, sizeof tail);
 }
 
 /* User-defined tokens are cut out of the text before the library sees it, in llama.cpp's order;
@@ -76,20 +73,15 @@ static rh_status build_proto(rh_str *s, const rh_tokenizer *t, const float *scor
         bytes |= proto_type(t, id) == SP_BYTE;
         put_piece(s, t->pieces[id], scores[id], proto_type(t, id));
     }
-    rh_str part = { 0 }; /* TrainerSpec: model_type = 3 (2: BPE), byte_fallback = 35 */
-    put_int(&part, 3, 2);
-    put_int(&part, 35, bytes);
-    put_bytes(s, 2, part.data, part.len);
-    bool failed = part.failed;
-    rh_str_free(&part);
-    /* NormalizerSpec: add_dummy_prefix = 3, remove_extra_whitespaces = 4, escape_whitespaces = 5 */
-    put_int(&part, 3, 0);
-    put_int(&part, 4, 0);
-    put_int(&part, 5, 1);
-    put_bytes(s, 3, part.data, part.len);
-    failed |= part.failed;
-    rh_str_free(&part);
-    return failed || s->failed ? rh_fail_nomem(err) : RH_OK;
+    char spec[40];
+    size_t n = put_int(spec, 3, 2); /* TrainerSpec: model_type = 3 (2: BPE), byte_fallback = 35 */
+    n += put_int(spec + n, 35, bytes);
+    put_message(s, 2, spec, n);
+    n = put_int(spec, 3, 0); /* NormalizerSpec: add_dummy_prefix = 3, */
+    n += put_int(spec + n, 4, 0); /* remove_extra_whitespaces = 4, */
+    n += put_int(spec + n, 5, 1); /* escape_whitespaces = 5 */
+    put_message(s, 3, spec, n);
+    return s->failed ? rh_fail_nomem(err) : RH_OK;
 }
 
 /* ---- the kind --------------------------------------------------------------------------- */

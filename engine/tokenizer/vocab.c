@@ -36,26 +36,29 @@ rh_status rh_piece_table_init(rh_piece_table *t, const rh_bytes *pieces, int64_t
 }
 
 /* The slot of an equal piece, or the free one where it would be. */
-static uint32_t slot_of(const rh_piece_table *t, const char *bytes, size_t n)
+static rh_piece_slot *slot_of(const rh_piece_table *t, uint32_t h, const char *bytes, size_t n)
 {
-    uint32_t i = hash(bytes, n) & t->mask;
-    for (; t->slots[i] >= 0; i = (i + 1) & t->mask) {
-        rh_bytes p = t->pieces[t->slots[i]];
-        if (p.len == n && memcmp(p.data, bytes, n) == 0) break;
+    for (uint32_t i = h & t->mask;; i = (i + 1) & t->mask) {
+        rh_piece_slot *slot = &t->slots[i];
+        if (slot->id < 0) return slot;
+        if (slot->hash != h) continue;
+        rh_bytes p = t->pieces[slot->id];
+        if (p.len == n && memcmp(p.data, bytes, n) == 0) return slot;
     }
-    return i;
 }
 
 int32_t rh_piece_table_put(rh_piece_table *t, int32_t id)
 {
-    uint32_t i = slot_of(t, t->pieces[id].data, t->pieces[id].len);
-    if (t->slots[i] < 0) t->slots[i] = id;
-    return t->slots[i];
+    rh_bytes p = t->pieces[id];
+    uint32_t h = hash(p.data, p.len);
+    rh_piece_slot *slot = slot_of(t, h, p.data, p.len);
+    if (slot->id < 0) *slot = (rh_piece_slot){ h, id };
+    return slot->id;
 }
 
 int32_t rh_piece_table_find(const rh_piece_table *t, const char *bytes, size_t n)
 {
-    return t->slots ? t->slots[slot_of(t, bytes, n)] : -1;
+    return t->slots ? slot_of(t, hash(bytes, n), bytes, n)->id : -1;
 }
 
 void rh_piece_table_free(rh_piece_table *t)

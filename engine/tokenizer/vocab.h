@@ -8,10 +8,14 @@
 enum { RH_TOKEN_NORMAL = 1, RH_TOKEN_UNKNOWN, RH_TOKEN_CONTROL, RH_TOKEN_USER, RH_TOKEN_UNUSED,
        RH_TOKEN_BYTE };
 
-/* Pieces to ids: open addressing over ids. Borrows the pieces. */
+/* Pieces to ids: open addressing. Borrows the pieces. */
+typedef struct rh_piece_slot {
+    uint32_t hash;  /* beside the id, so that most misses need not look at the piece */
+    int32_t id;     /* -1 free */
+} rh_piece_slot;
 typedef struct rh_piece_table {
     const rh_bytes *pieces;
-    int32_t *slots; /* [mask + 1], -1 free */
+    rh_piece_slot *slots; /* [mask + 1] */
     uint32_t mask;
 } rh_piece_table;
 rh_status rh_piece_table_init(rh_piece_table *t, const rh_bytes *pieces, int64_t n, rh_error *err);
