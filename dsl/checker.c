@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dsl/functions.h"
+
 const rh_node *rh_operand_node(const rh_checker *c, const rh_operand *o) { return &c->graph->nodes[o->node]; }
 
 const char *rh_kind_text(rh_value_kind kind)
@@ -184,7 +186,12 @@ static bool check_name(rh_checker *c, rh_expr *e, rh_operand *out)
 {
     int32_t found = rh_scope_find(c->scope, e->name);
     if (found < 0) {
-        rh_unknown_name(c->scope, e->name, e->name_range, c->diags);
+        const rh_function *f = rh_function_find(e->name);
+        rh_diag *d = f ? rh_diag_add(c->diags, RH_ENAME, e->name_range, "'%s' is a function, and no concept has that name", f->name) : NULL;
+        if (d)
+            rh_diag_hint(d, "%s", f->usage);
+        else
+            rh_unknown_name(c->scope, e->name, e->name_range, c->diags);
         return false;
     }
     const rh_binding *b = &c->scope->items[found];

@@ -206,6 +206,9 @@ static int statement_at(const rh_parser *p)
 
 static bool not_a_statement(rh_parser *p)
 {
+    if (p->tok.kind >= RH_TOK_PLUS && p->tok.kind <= RH_TOK_SLASH)
+        return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "a line cannot begin with an operator",
+                           "a statement ends with its line, except inside brackets: put it into ( )");
     if (p->tok.kind != RH_TOK_NAME) return rh_expected(p, "a statement: let, steer, ablate, layer, model, include");
     rh_slice name = rh_token_slice(p);
     rh_nearest near = rh_nearest_to(name.text, name.len);

@@ -252,6 +252,52 @@ static void names_beside(void **state)
     close_program(&x);
 }
 
+/* ---- places ------------------------------------------------------------------------------------------------ */
+
+/* Every pair of places, under +, dot and free choice of order: the site of the result, or E. */
+static void places_join(void **state)
+{
+    (void)state;
+    static const char *const what[] = {"token(\"x\")", "dim(\"a.csv\")", "load(\"sf.safetensors\")", "load(\"rain20.safetensors\")",
+                                       "load(\"fam.safetensors\")", "load(\"fam2.gguf\")", "load(\"attn.safetensors\")"};
+    enum { N = 7, C = -1, F = -2, E = -3 };
+    static const int want[N][N] = { /* first layer of the result, constant, floating, error */
+        {C, F, 31, 20, 14, 3, 20},  {F, F, 31, 20, 14, 3, 20}, {31, 31, 31, E, E, E, E}, {20, 20, E, 20, E, E, E},
+        {14, 14, E, E, 14, E, E},   {3, 3, E, E, E, 3, E},     {20, 20, E, E, E, E, 20},
+    };
+    static const char *const forms[] = {"%s + %s", "dot(%s, %s)", "proj(%s, %s)", "norm(%s) * %s", "cos(%s, unit(%s)) + 1"};
+    for (int a = 0; a < N; a++)
+        for (int b = 0; b < N; b++)
+            for (int f = 0; f < 5; f++) {
+                fake_resolver fake;
+                rh_program *p = NULL;
+                rh_evaluation *e = NULL;
+                rh_error err = {0};
+                rh_str text = {0};
+                const char *second = strstr(forms[f], "%s") + 2, *tail = strstr(second, "%s") + 2;
+                rh_str_add(&text, forms[f], (size_t)(second - 2 - forms[f]));
+                rh_str_puts(&text, what[a]);
+                rh_str_add(&text, second, (size_t)(tail - 2 - second));
+                rh_str_puts(&text, what[b]);
+                rh_str_puts(&text, tail);
+                fake_init(&fake);
+                rh_program_input in = {.expr = text.data, .bare_value = true};
+                rh_status status = rh_program_compile(&p, &in, &fake.resolver, NULL, &err);
+                if (want[a][b] == E || want[a][b] == F) {
+                    assert_int_equal(status, RH_ESITE);
+                    assert_int_equal(strstr(err.message, "none is chosen") != NULL, want[a][b] == F);
+                } else {
+                    assert_int_equal(status, RH_OK);
+                    assert_int_equal(rh_program_eval(&e, p, NULL, &err), RH_OK);
+                    assert_int_equal(e->value->layers ? e->value->layers[0] : C, want[a][b]);
+                    assert_int_equal(e->value->hook, a == 6 || b == 6 ? RH_ATTN_OUT : RH_RESID_POST);
+                }
+                rh_evaluation_free(e);
+                rh_program_free(p);
+                rh_str_free(&text);
+            }
+}
+
 /* ---- models ------------------------------------------------------------------------------------------------ */
 
 static void without_a_model(void **state)
@@ -337,7 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(actions), cmocka_unit_test(masks), cmocka_unit_test(contextual_words), cmocka_unit_test(statements_end),
         cmocka_unit_test(an_expression_with_a_book), cmocka_unit_test(includes), cmocka_unit_test(parts), cmocka_unit_test(names_beside),
-        cmocka_unit_test(without_a_model), cmocka_unit_test(one_request_an_atom), cmocka_unit_test(compute_can_fail),
+        cmocka_unit_test(places_join), cmocka_unit_test(without_a_model), cmocka_unit_test(one_request_an_atom), cmocka_unit_test(compute_can_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
