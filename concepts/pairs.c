@@ -307,7 +307,7 @@ static void finish(reader *r, struct csv_parser *p)
         fault(r, r->field_line, "close it with a double quote; a quote inside a text is written twice",
               "a quoted field is not closed before the file ends");
     }
-    if (r->status) return;
+    if (r->status || r->done) return;
     if (!r->n_columns) {
         fault(r, 1, "the first line must be positive,negative or text,label", "the file is empty");
         return;

@@ -10,7 +10,7 @@
 enum {
     DEFAULT_BATCH = 1024,
     MAX_SEQS = 1024,             /* of one batch */
-    MAX_SLOTS = 1 << 16,         /* sequences times the longest: what a session makes room for */
+    MAX_SLOTS = 1 << 15,         /* sequences times the longest: what a session makes room for */
     MAX_CAPTURE = 1 << 24        /* floats read by one batch: 64 MiB */
 };
 
