@@ -65,11 +65,24 @@ typedef struct rh_selector {
     rh_range range;
 } rh_selector;
 
-typedef enum rh_verb { RH_VERB_STEER = 0, RH_VERB_ABLATE } rh_verb;
+typedef enum rh_verb {
+    RH_VERB_STEER = 0, RH_VERB_ABLATE, RH_VERB_SCALE, RH_VERB_CAP, RH_VERB_CLAMP
+} rh_verb;
+
+/* `when dot(h, w) > x` or `when cos(h, w) <= x`; vector and threshold at the action's layers
+ * (a threshold without a place holds at each). */
+typedef struct rh_eval_guard {
+    bool cosine;
+    enum { RH_WHEN_GT = 0, RH_WHEN_GE, RH_WHEN_LT, RH_WHEN_LE } compare;
+    rh_value vector, threshold;
+} rh_eval_guard;
 
 typedef struct rh_eval_action {
     rh_verb verb;
-    rh_value value;               /* steer: vector. ablate: vector (never zero) or span */
+    rh_value value;               /* steer: vector. ablate: vector (never zero) or span. others: vector,
+                                     never zero, as written (û is made where it is bound) */
+    rh_value amount;              /* scale, cap, clamp: the scalar after `by` or `at`, maybe one a layer */
+    rh_eval_guard *guard;         /* NULL: none */
     const rh_selector *mask;      /* borrowed from the program */
     int32_t n_mask;
     const char *text;             /* as written, for reports */

@@ -84,7 +84,7 @@ static void read_site(pass *p, int32_t site, const rh_buf *t, int32_t width, boo
     }
 }
 
-/* Rows of sequence q's own blocks that the action's mask covers. */
+/* Rows of the input's own blocks that the action's mask covers, into s->rows. */
 static int32_t covered_rows(const pass *p, const rh_action *a, int32_t input)
 {
     const rh_sequence *q = &p->s->seqs[p->inputs[input].seq];
@@ -101,32 +101,103 @@ static int32_t covered_rows(const pass *p, const rh_action *a, int32_t input)
     return k;
 }
 
-static void write_site(pass *p, int32_t site, rh_buf *t, int32_t width)
+static bool guard_holds(const rh_guard *g, float dot, float norm)
 {
+    const double x = g->cosine ? (norm > 0 && g->norm > 0 ? (double)dot / ((double)norm * g->norm) : 0) : dot;
+    switch (g->compare) {
+    case RH_GUARD_GT: return x > g->threshold;
+    case RH_GUARD_GE: return x >= g->threshold;
+    case RH_GUARD_LT: return x < g->threshold;
+    case RH_GUARD_LE: return x <= g->threshold;
+    }
+    return false;
+}
+
+static bool acts_at(const rh_action *a, int32_t site)
+{
+    return rh_site_index(a->layer, a->hook) == site && !(a->kind == RH_STEER && a->strength == 0);
+}
+
+/* All guards of a site are tested before any action there has moved h: allowed[row] of the
+ * kth guarded action of the step is at s->allowed[k * p->n + row]. */
+static rh_status test_guards(pass *p, int32_t site, const rh_buf *t, int32_t width)
+{
+    rh_session *s = p->s;
+    size_t k = 0;
     for (int32_t i = 0; i < p->n_inputs; i++) {
-        const rh_sequence *q = &p->s->seqs[p->inputs[i].seq];
-        for (int32_t k = 0; k < q->n_actions; k++) {
-            const rh_action *a = &q->actions[k];
-            if (rh_site_index(a->layer, a->hook) != site || (a->kind == RH_STEER && a->strength == 0)) continue;
-            const int32_t n = covered_rows(p, a, i);
-            if (!n) continue;
-            if (a->kind == RH_STEER) p->ops->steer_rows(p->be, t, p->s->rows, n, width, q->vectors[k], a->strength);
-            else p->ops->ablate_rows(p->be, t, p->s->rows, n, width, q->vectors[k], a->rank);
+        const rh_sequence *q = &s->seqs[p->inputs[i].seq];
+        for (int32_t j = 0; j < q->n_actions; j++) {
+            const rh_guard *g = q->actions[j].guard;
+            if (!g || !acts_at(&q->actions[j], site)) continue;
+            const size_t need = (k + 1) * (size_t)p->n;
+            if (need > s->allowed_cap) {
+                uint8_t *grown = rh_realloc_array(s->allowed, need, 1);
+                if (!grown) return rh_fail_nomem(p->err);
+                s->allowed = grown;
+                s->allowed_cap = need;
+            }
+            const int32_t n = covered_rows(p, &q->actions[j], i);
+            float *dots = s->dots, *norms = s->dots + s->ints_cap;
+            p->ops->dot_rows(p->be, dots, norms, t, s->rows, n, width, q->vectors[2 * j + 1]);
+            for (int32_t r = 0; r < n; r++) {
+                const bool holds = guard_holds(g, dots[r], norms[r]);
+                s->allowed[k * (size_t)p->n + (size_t)s->rows[r]] = holds;
+                if (g->fired) *g->fired += holds;
+                if (g->tested) *g->tested += 1;
+            }
+            k++;
         }
+    }
+    return RH_OK;
+}
+
+static void apply(pass *p, const rh_action *a, const rh_sequence *q, int32_t j, rh_buf *t, int32_t n, int32_t width)
+{
+    const rh_buf *v = q->vectors[2 * j];
+    const int32_t *rows = p->s->rows;
+    switch (a->kind) {
+    case RH_STEER: p->ops->steer_rows(p->be, t, rows, n, width, v, a->strength); break;
+    case RH_ABLATE: p->ops->ablate_rows(p->be, t, rows, n, width, v, a->rank); break;
+    case RH_SCALE: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_SCALE, a->amount); break;
+    case RH_CAP: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_CAP, a->amount); break;
+    case RH_CLAMP: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_CLAMP, a->amount); break;
     }
 }
 
-/* Everything that happens at a site: split, read, write, read. True: the pass may stop here. */
-static bool at_site(pass *p, int32_t layer, rh_hook hook, rh_buf *t)
+static rh_status write_site(pass *p, int32_t site, rh_buf *t, int32_t width)
+{
+    rh_session *s = p->s;
+    size_t guarded = 0;
+    RH_TRY(test_guards(p, site, t, width));
+    for (int32_t i = 0; i < p->n_inputs; i++) {
+        const rh_sequence *q = &s->seqs[p->inputs[i].seq];
+        for (int32_t j = 0; j < q->n_actions; j++) {
+            const rh_action *a = &q->actions[j];
+            if (!acts_at(a, site)) continue;
+            int32_t n = covered_rows(p, a, i), kept = 0;
+            if (a->guard) {
+                const uint8_t *allowed = s->allowed + guarded++ * (size_t)p->n;
+                for (int32_t r = 0; r < n; r++)
+                    if (allowed[s->rows[r]]) s->rows[kept++] = s->rows[r];
+                n = kept;
+            }
+            if (n) apply(p, a, q, j, t, n, width);
+        }
+    }
+    return RH_OK;
+}
+
+/* Everything that happens at a site: split, read, write, read. *stop: the pass may end here. */
+static rh_status at_site(pass *p, int32_t layer, rh_hook hook, rh_buf *t, bool *stop)
 {
     const int32_t site = rh_site_index(layer, hook), width = rh_model_width(p->m, hook);
-    if (p->busy[site]) {
-        fork_rows(p, site, t, width);
-        read_site(p, site, t, width, true);
-        write_site(p, site, t, width);
-        read_site(p, site, t, width, false);
-    }
-    return site >= p->last_site;
+    *stop = site >= p->last_site;
+    if (!p->busy[site]) return RH_OK;
+    fork_rows(p, site, t, width);
+    read_site(p, site, t, width, true);
+    RH_TRY(write_site(p, site, t, width));
+    read_site(p, site, t, width, false);
+    return RH_OK;
 }
 
 /* ---- the layers --------------------------------------------------------------------------------------- */
@@ -198,7 +269,7 @@ static rh_status add_output(pass *p, int32_t layer, rh_hook hook, const rh_weigh
     RH_TRY(p->ops->matmul(p->be, in, p->n, &out, 1, p->err));
     if (direct) return RH_OK;
     if (post_norm) p->ops->rmsnorm(p->be, a->y, a->y, post_norm, p->n, p->c->d_model, p->c->norm_eps);
-    *stop = at_site(p, layer, hook, a->y);
+    RH_TRY(at_site(p, layer, hook, a->y, stop));
     p->ops->add(p->be, a->h, a->y, (int64_t)p->n * p->c->d_model);
     return RH_OK;
 }
@@ -208,21 +279,23 @@ static rh_status run_layer(pass *p, int32_t layer, bool *stop)
     const rh_model_config *c = p->c;
     const rh_layer_weights *w = &p->m->layers[layer];
     const rh_activations *a = &p->s->act;
-    if ((*stop = at_site(p, layer, RH_RESID_PRE, a->h))) return RH_OK;
+    RH_TRY(at_site(p, layer, RH_RESID_PRE, a->h, stop));
+    if (*stop) return RH_OK;
     p->s->stats.layer_rows += p->n;
     RH_TRY(attention(p, layer));
-    if ((*stop = at_site(p, layer, RH_ATTN_Z, a->z))) return RH_OK;
+    RH_TRY(at_site(p, layer, RH_ATTN_Z, a->z, stop));
+    if (*stop) return RH_OK;
     RH_TRY(add_output(p, layer, RH_ATTN_OUT, w->o, a->z, w->attn_post_norm, stop));
     if (*stop) return RH_OK;
     p->ops->rmsnorm(p->be, a->x, a->h, w->mlp_norm, p->n, c->d_model, c->norm_eps);
-    if ((*stop = at_site(p, layer, RH_MLP_IN, a->x))) return RH_OK;
+    RH_TRY(at_site(p, layer, RH_MLP_IN, a->x, stop));
+    if (*stop) return RH_OK;
     const rh_matmul_target gate_up[] = {{.w = w->gate, .out = a->gate}, {.w = w->up, .out = a->up}};
     RH_TRY(p->ops->matmul(p->be, a->x, p->n, gate_up, 2, p->err));
     p->ops->glu(p->be, a->gate, a->gate, a->up, p->n, c->d_ff, c->act);
     RH_TRY(add_output(p, layer, RH_MLP_OUT, w->down, a->gate, w->mlp_post_norm, stop));
     if (*stop) return RH_OK;
-    *stop = at_site(p, layer, RH_RESID_POST, a->h);
-    return RH_OK;
+    return at_site(p, layer, RH_RESID_POST, a->h, stop);
 }
 
 /* ---- logits ------------------------------------------------------------------------------------------- */

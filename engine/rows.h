@@ -25,7 +25,8 @@ typedef struct rh_sequence {
     int32_t own_from_layer;  /* INT32_MAX: shares in all layers */
     bool ended;              /* a step stopped early: upper layers have no keys */
     const rh_action *actions;
-    rh_buf **vectors;        /* [n_actions] on the backend; borrowed from the session */
+    rh_buf **vectors;        /* [2 * n_actions] on the backend, borrowed from the session: the action's
+                                vector, and its guard's or NULL */
     int32_t n_actions;
 } rh_sequence;
 

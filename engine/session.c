@@ -54,6 +54,9 @@ static rh_status ensure_ints(rh_session *s, size_t rows, size_t blocks, rh_error
             if (!p) return rh_fail_nomem(err);
             *all[i] = p;
         }
+        float *p = rh_realloc_array(s->dots, 2 * rows, sizeof *p);
+        if (!p) return rh_fail_nomem(err);
+        s->dots = p;
         s->ints_cap = rows;
     }
     if (blocks > s->groups_cap) {
@@ -142,6 +145,8 @@ void rh_session_free(rh_session *s)
     free(s->positions);
     free(s->slots);
     free(s->rows);
+    free(s->dots);
+    free(s->allowed);
     free(s->groups);
     free(s->spans);
     free(s);
@@ -149,20 +154,19 @@ void rh_session_free(rh_session *s)
 
 /* ---- sequences ----------------------------------------------------------------------------------------- */
 
-/* The same host vector at sixteen strengths is one buffer. */
-static rh_status upload_vector(rh_session *s, rh_buf **out, const rh_action *a, rh_error *err)
+/* v [rows, width]. The same host vector at sixteen strengths is one buffer. */
+static rh_status upload_vector(rh_session *s, rh_buf **out, const float *v, int64_t rows, int64_t width, rh_error *err)
 {
     rh_backend *be = s->model->backend;
-    const int64_t width = rh_model_width(s->model, a->hook), rows = a->kind == RH_ABLATE ? a->rank : 1;
     for (size_t i = 0; i < s->n_uploaded; i++)
-        if (s->uploaded[i].host == a->v) {
+        if (s->uploaded[i].host == v) {
             *out = s->uploaded[i].buf;
             return RH_OK;
         }
     if (!RH_GROW(s->uploaded, s->uploaded_cap, s->n_uploaded)) return rh_fail_nomem(err);
     RH_TRY(new_floats(s, out, rows, width, err));
-    be->ops->upload(be, *out, 0, a->v, (size_t)(rows * width) * sizeof(float));
-    s->uploaded[s->n_uploaded++] = (struct rh_uploaded){a->v, *out};
+    be->ops->upload(be, *out, 0, v, (size_t)(rows * width) * sizeof(float));
+    s->uploaded[s->n_uploaded++] = (struct rh_uploaded){v, *out};
     return RH_OK;
 }
 
@@ -171,7 +175,8 @@ static rh_status check_action(const rh_session *s, const rh_action *a, rh_error 
     if (a->layer < 0 || a->layer >= s->model->config.n_layers)
         return rh_fail(err, RH_ESITE, "an action at layer %d; the model has layers 0..%d", a->layer,
                        s->model->config.n_layers - 1);
-    if ((unsigned)a->hook >= RH_N_HOOKS || !a->v || (a->kind == RH_ABLATE && a->rank < 1))
+    if ((unsigned)a->hook >= RH_N_HOOKS || !a->v || (a->kind == RH_ABLATE && a->rank < 1) ||
+        (a->guard && !a->guard->v))
         return rh_fail(err, RH_EVALUE, "an action without a hook or vector");
     return RH_OK;
 }
@@ -183,14 +188,18 @@ rh_status rh_session_add(rh_session *s, int32_t *seq, int32_t n_prompt, const rh
     rh_sequence q = {.n_prompt = n_prompt, .parent = -1, .own_from_layer = INT32_MAX, .actions = actions,
                      .n_actions = n_actions};
     for (int32_t i = 0; i < n_actions; i++) RH_TRY(check_action(s, &actions[i], err));
-    q.vectors = rh_calloc((size_t)n_actions, sizeof *q.vectors);
+    q.vectors = rh_calloc(2 * (size_t)n_actions, sizeof *q.vectors);
     if (!q.vectors) return rh_fail_nomem(err);
-    for (int32_t i = 0; i < n_actions; i++) {
-        const rh_status status = upload_vector(s, &q.vectors[i], &actions[i], err);
-        if (status) {
-            free(q.vectors);
-            return status;
-        }
+    rh_status status = RH_OK;
+    for (int32_t i = 0; i < n_actions && !status; i++) {
+        const rh_action *a = &actions[i];
+        const int64_t width = rh_model_width(s->model, a->hook);
+        status = upload_vector(s, &q.vectors[2 * i], a->v, a->kind == RH_ABLATE ? a->rank : 1, width, err);
+        if (!status && a->guard) status = upload_vector(s, &q.vectors[2 * i + 1], a->guard->v, 1, width, err);
+    }
+    if (status) {
+        free(q.vectors);
+        return status;
     }
     *seq = s->n_seqs;
     s->seqs[s->n_seqs++] = q;

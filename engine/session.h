@@ -35,7 +35,18 @@ typedef struct rh_mask { const rh_mask_term *terms; int32_t n; } rh_mask;
  * last = n_prompt-1; generated index = pos - n_prompt. */
 bool rh_mask_covers(const rh_mask *m, int32_t pos, int32_t n_prompt, bool is_control);
 
-typedef enum rh_action_kind { RH_STEER = 0, RH_ABLATE } rh_action_kind;
+typedef enum rh_action_kind { RH_STEER = 0, RH_ABLATE, RH_SCALE, RH_CAP, RH_CLAMP } rh_action_kind;
+
+/* A test per position on h as it entered the site, before any action: the action acts only
+ * where it holds. dot: h.v; cos: h.v/(|h||v|). */
+typedef struct rh_guard {
+    bool cosine;
+    enum { RH_GUARD_GT = 0, RH_GUARD_GE, RH_GUARD_LT, RH_GUARD_LE } compare;
+    const float *v;    /* [width] */
+    float norm;        /* |v|, for cos */
+    float threshold;
+    int64_t *tested, *fired; /* counted up at each position the mask covers; borrowed, may be NULL */
+} rh_guard;
 
 /* One action at one site. Lists are applied in order; borrowed, they must outlive the session
  * sequences that use them. */
@@ -43,10 +54,12 @@ typedef struct rh_action {
     rh_action_kind kind;
     int32_t layer;
     rh_hook hook;
-    const float *v;   /* steer: [width]; ablate: orthonormal basis [rank, width] */
+    const float *v;   /* steer: [width]; ablate: orthonormal basis [rank, width]; others: unit [width] */
     int32_t rank;     /* ablate; 1 for a unit vector */
     float strength;   /* steer: multiplies v */
+    float amount;     /* scale: the factor; cap, clamp: the projection, in units of h */
     rh_mask mask;
+    const rh_guard *guard; /* NULL: none; borrowed */
 } rh_action;
 
 /* ---- reading ---------------------------------------------------------------------------- */

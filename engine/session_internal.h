@@ -29,7 +29,9 @@ struct rh_session {
     rh_step_stats stats;
     /* scratch of host integers, grown on demand */
     int32_t *ids, *positions, *slots, *rows;
-    size_t ints_cap;
+    float *dots;                  /* [2 * ints_cap] for guards: products and norms */
+    uint8_t *allowed;             /* [allowed_cap] what the guards of a site say, by guarded action and row */
+    size_t ints_cap, allowed_cap;
     rh_attention_group *groups;
     size_t groups_cap;
     rh_kv_span *spans;

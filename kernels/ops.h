@@ -20,6 +20,9 @@ typedef struct rh_backend rh_backend; /* context: threads, streams, scratch */
 typedef struct rh_buf rh_buf;         /* device memory */
 typedef struct rh_weight rh_weight;   /* a matrix [rows, cols] in the backend's own layout */
 
+/* What an action does to the projection on a unit direction. */
+typedef enum rh_move { RH_MOVE_SCALE = 0, RH_MOVE_CAP, RH_MOVE_CLAMP } rh_move;
+
 typedef enum rh_activation { RH_ACT_SILU = 0, RH_ACT_GELU_TANH } rh_activation;
 
 /* One product of a group that shares its input: out [n, w.rows] = x @ w^T (+ bias).
@@ -115,6 +118,13 @@ typedef struct rh_ops {
                        const rh_buf *v, float c);
     void (*ablate_rows)(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
                         const rh_buf *basis, int32_t rank);
+    /* With p = h[r].u, u [d] unit:  scale: h[r] += (x-1)p u.  cap: where p > x, h[r] += (x-p) u.
+     * clamp: h[r] += (x-p) u. A NaN row stays NaN. */
+    void (*move_rows)(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
+                      const rh_buf *u, rh_move move, float x);
+    /* Host out [n] = h[rows[i]].v, and norms [n] = |h[rows[i]]| where not NULL: guards. */
+    void (*dot_rows)(rh_backend *be, float *out, float *norms, const rh_buf *h, const int32_t *rows,
+                     int32_t n, int32_t d, const rh_buf *v);
 } rh_ops;
 
 struct rh_backend { /* the head every backend's context begins with */

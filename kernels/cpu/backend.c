@@ -81,7 +81,8 @@ static void download(rh_backend *be, void *dst, const rh_buf *src, size_t offset
         .matmul = rh_cpu_matmul, .rope = rh_cpu_rope, .scatter_rows = rh_cpu_scatter_rows,         \
         .gather_rows = rh_cpu_gather_rows, .attention = rh_cpu_attention, .glu = rh_cpu_glu,       \
         .add = rh_cpu_add, .softcap = rh_cpu_softcap, .steer_rows = rh_cpu_steer_rows,             \
-        .ablate_rows = rh_cpu_ablate_rows,                                                         \
+        .ablate_rows = rh_cpu_ablate_rows, .move_rows = rh_cpu_move_rows,                          \
+        .dot_rows = rh_cpu_dot_rows,                                                               \
     }
 
 static const rh_ops ops[] = {

@@ -146,5 +146,9 @@ void rh_cpu_steer_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n
                        const rh_buf *v, float c);
 void rh_cpu_ablate_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
                         const rh_buf *basis, int32_t rank);
+void rh_cpu_move_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
+                      const rh_buf *u, rh_move move, float x);
+void rh_cpu_dot_rows(rh_backend *be, float *out, float *norms, const rh_buf *h, const int32_t *rows,
+                     int32_t n, int32_t d, const rh_buf *v);
 
 #endif

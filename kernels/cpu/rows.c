@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -113,4 +114,37 @@ void rh_cpu_ablate_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t 
     }
 #pragma omp parallel for num_threads(be->threads) schedule(static)
     for (int32_t i = 0; i < n; i++) ablate(k, row_of(h, rows[i], d), d, basis->data, rank);
+}
+
+/* How far along u the projection p has to go. */
+static float move_by(rh_move move, float p, float x)
+{
+    switch (move) {
+    case RH_MOVE_SCALE: return (x - 1) * p;
+    case RH_MOVE_CAP: return p > x ? x - p : 0;
+    case RH_MOVE_CLAMP: return x - p;
+    }
+    return 0;
+}
+
+void rh_cpu_move_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
+                      const rh_buf *u, rh_move move, float x)
+{
+    const rh_cpu_kernels *k = rh_cpu_of(be)->k;
+    for (int32_t i = 0; i < n; i++) {
+        float *row = row_of(h, rows[i], d);
+        float by = move_by(move, k->dot(row, u->data, d), x);
+        if (by != 0) k->axpy(row, by, u->data, d);
+    }
+}
+
+void rh_cpu_dot_rows(rh_backend *be, float *out, float *norms, const rh_buf *h, const int32_t *rows,
+                     int32_t n, int32_t d, const rh_buf *v)
+{
+    const rh_cpu_kernels *k = rh_cpu_of(be)->k;
+    for (int32_t i = 0; i < n; i++) {
+        const float *row = row_of(h, rows[i], d);
+        out[i] = k->dot(row, v->data, d);
+        if (norms) norms[i] = sqrtf(k->dot(row, row, d));
+    }
 }

@@ -182,35 +182,65 @@ static void steps_equal_prefill(void **state)
     rh_model_free(m);
 }
 
+/* What each kind does to h at one position, with p = h.v: the coefficient of v. */
+static double expected_move(const rh_action *a, double p)
+{
+    switch (a->kind) {
+    case RH_STEER: return a->strength;
+    case RH_ABLATE: return -p;
+    case RH_SCALE: return (a->amount - 1) * p;
+    case RH_CAP: return p > a->amount ? a->amount - p : 0;
+    case RH_CLAMP: return a->amount - p;
+    }
+    return NAN;
+}
+
+static double dot(const float *a, const float *b, int32_t d)
+{
+    double sum = 0;
+    for (int32_t i = 0; i < d; i++) sum += (double)a[i] * b[i];
+    return sum;
+}
+
 static void actions_do_what_they_say(void **state)
 {
     (void)state;
     rh_model *m = golden_open_tiny("llama-f32", true);
-    enum { D = 1024 };
-    const int32_t ids[4] = {1, 5, 9, 2}, d = m->config.d_model;
-    float v[D], before[4 * D], after[4 * D];
-    double norm = 0;
+    enum { D = 1024, T = 4 };
+    const int32_t ids[T] = {1, 5, 9, 2}, d = m->config.d_model;
+    float v[D], w[D], before[T * D], after[T * D];
     assert_true(d <= D);
-    for (int32_t i = 0; i < d; i++) norm += pow(v[i] = (float)rh_random_normal(4, 0, (uint64_t)i), 2);
-    for (int32_t i = 0; i < d; i++) v[i] /= (float)sqrt(norm);
-    for (int kind = 0; kind < 2; kind++) {
-        const rh_action action = {.kind = kind ? RH_ABLATE : RH_STEER, .layer = 1, .hook = RH_MLP_OUT, .v = v, .rank = 1,
-                                  .strength = -2.5f, .mask = {&terms[0], 1}}; /* the last position */
-        const rh_capture captures[] = {{.layer = 1, .hook = RH_MLP_OUT, .before_actions = true, .n = 4, .out = before},
-                                       {.layer = 1, .hook = RH_MLP_OUT, .n = 4, .out = after}};
+    for (int32_t i = 0; i < d; i++) {
+        v[i] = (float)rh_random_normal(4, 0, (uint64_t)i);
+        w[i] = (float)rh_random_normal(5, 0, (uint64_t)i);
+    }
+    const double norm = sqrt(dot(v, v, d));
+    for (int32_t i = 0; i < d; i++) v[i] /= (float)norm;
+    for (int k = 0; k < 5 * 3; k++) { /* kinds x (no guard, dot, cos) */
+        int64_t tested = 0, fired = 0, expected_fired = 0;
+        const rh_guard guard = {.cosine = k / 5 == 2, .compare = k % 2 ? RH_GUARD_GT : RH_GUARD_LE, .v = w,
+                                .norm = (float)sqrt(dot(w, w, d)), .threshold = 0.01f, .tested = &tested, .fired = &fired};
+        const rh_action action = {.kind = (rh_action_kind)(k % 5), .layer = 1, .hook = RH_MLP_OUT, .v = v, .rank = 1,
+                                  .strength = -2.5f, .amount = 0.3f, .mask = {&terms[1], 1}, /* positions 2 and 3 */
+                                  .guard = k < 5 ? NULL : &guard};
+        const rh_capture captures[] = {{.layer = 1, .hook = RH_MLP_OUT, .before_actions = true, .n = T, .out = before},
+                                       {.layer = 1, .hook = RH_MLP_OUT, .n = T, .out = after}};
         rh_session *s = NULL;
-        rh_step_input in = {.ids = ids, .n = 4, .captures = captures, .n_captures = 2};
+        rh_step_input in = {.ids = ids, .n = T, .captures = captures, .n_captures = 2};
         assert_int_equal(rh_session_new(&s, m, 1, 8, NULL), RH_OK);
-        assert_int_equal(rh_session_add(s, &in.seq, 4, &action, 1, NULL), RH_OK);
+        assert_int_equal(rh_session_add(s, &in.seq, T, &action, 1, NULL), RH_OK);
         assert_int_equal(rh_session_step(s, &in, 1, NULL), RH_OK);
-        for (int t = 0; t < 4; t++) {
-            double p = 0;
-            for (int32_t i = 0; i < d; i++) p += (double)before[t * d + i] * v[i];
-            for (int32_t i = 0; i < d; i++) {
-                const double c = t < 3 ? 0 : kind ? -p : -2.5;
-                assert_true(fabs(after[t * d + i] - (before[t * d + i] + c * v[i])) < 1e-5);
-            }
+        for (int t = 0; t < T; t++) {
+            const float *h = before + t * d;
+            const double x = dot(h, w, d) / (guard.cosine ? guard.norm * sqrt(dot(h, h, d)) : 1);
+            const bool holds = guard.compare == RH_GUARD_GT ? x > guard.threshold : x <= guard.threshold;
+            const bool acts = t >= 2 && (k < 5 || holds);
+            const double c = acts ? expected_move(&action, dot(h, v, d)) : 0;
+            for (int32_t i = 0; i < d; i++) assert_true(fabs(after[t * d + i] - (h[i] + c * v[i])) < 1e-5);
+            expected_fired += k >= 5 && acts;
         }
+        assert_int_equal(tested, k < 5 ? 0 : 2);
+        assert_int_equal(fired, expected_fired);
         rh_error err; /* it stopped at layer 1: no further tokens */
         assert_int_equal(rh_session_step(s, &in, 1, &err), RH_EVALUE);
         rh_session_free(s);
