@@ -13,7 +13,7 @@ void rh_line_free(char *s);
 void rh_put_texts(const rh_pen *p, const rh_steer_report *r);
 /* "unsteered", "strength 1.5"; "steered" where nothing is multiplied by a strength */
 void rh_run_label(char out[RH_NUMBER], const rh_steer_report *r, const rh_steer_run *run);
-/* "repeats itself; unlike the model's own text" or "" */
+/* "collapsed: repeats itself" and the like, or "" */
 const char *rh_collapse_words(const rh_steer_run *run);
 
 /* figures.c */

@@ -45,11 +45,9 @@ static void put_run(const rh_pen *p, const rh_steer_report *r, const rh_steer_ru
     if (r->n_runs > 1) rh_put(p, RH_PLAIN, -7, rh_percent(number, p, run->unsteered ? NAN : run->relative_norm));
     const char *words = rh_collapse_words(run);
     if (*words) {
+        int used = 15 + 8 + (two ? 9 : 0) + 11 + 10 + 7;
+        if (used + 2 + (int)strlen(words) > p->width) rh_str_puts(p->out, "\n ");
         rh_spaces(p, 2);
-        if (p->width < 100) { /* the words do not fit beside the figures */
-            rh_str_puts(p->out, "\n");
-            rh_spaces(p, 4);
-        }
         rh_put(p, RH_BAD, 0, words);
     }
     rh_str_puts(p->out, "\n");
@@ -67,8 +65,7 @@ static void key(const rh_pen *p, const char *name, const char *format, ...)
     rh_put(p, RH_DIM, 0, "  ");
     rh_put(p, RH_DIM, 10, name);
     if (text.data) rh_paragraph(p, RH_DIM, 12, 12, text.data);
-    if (text.failed) p->out->failed = true;
-    rh_str_free(&text);
+    rh_drop(p, &text);
 }
 
 static void put_kl_key(const rh_pen *p, const rh_steer_report *r, const kl_places *at)
@@ -161,8 +158,7 @@ static void put_projection(const rh_pen *p, const block *b, const rh_steer_run *
         rh_spaces(p, 2);
         rh_put(p, RH_PLAIN, 0, bar.data);
     }
-    if (bar.failed) p->out->failed = true;
-    rh_str_free(&bar);
+    rh_drop(p, &bar);
     rh_str_puts(p->out, "\n");
 }
 
@@ -177,8 +173,7 @@ static void put_block_head(const rh_pen *p, const block *b, const rh_projection 
         rh_str_puts(&head, "projection of h on the direction");
     }
     if (head.data) rh_heading(p, head.data);
-    if (head.failed) p->out->failed = true;
-    rh_str_free(&head);
+    rh_drop(p, &head);
     rh_spaces(p, 32);
     rh_put(p, RH_DIM, -20, x->generated ? "mean, generated" : "mean, prompt");
     if (b->last) rh_put(p, RH_DIM, -20, "last prompt token");
@@ -199,8 +194,7 @@ static void put_block_key(const rh_pen *p, const block *b, const rh_projection *
                       (int)b->r->norm_layer, rh_hook_name(b->r->norm_hook));
     rh_spaces(p, 2);
     if (text.data) rh_paragraph(p, RH_DIM, 2, 2, text.data);
-    if (text.failed) p->out->failed = true;
-    rh_str_free(&text);
+    rh_drop(p, &text);
 }
 
 /* The steered run that shows most sites: a run too short for an action on generated tokens has none. */

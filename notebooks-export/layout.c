@@ -19,6 +19,12 @@ static bool add_line(rh_lines *l, const char *text, size_t start, size_t end)
     return true;
 }
 
+/* Between "16." and "resid_post": a break that UAX #14 allows and no reader wants. */
+static bool inside_name(const char *text, size_t i)
+{
+    return i > 0 && text[i - 1] == '.' && text[i] >= 'a' && text[i] <= 'z';
+}
+
 bool rh_wrap(rh_lines *out, const char *text, size_t n, int width)
 {
     size_t start = 0, brk = 0; /* brk > start: a break seen on this line */
@@ -38,7 +44,7 @@ bool rh_wrap(rh_lines *out, const char *text, size_t n, int width)
             continue;
         }
         int w = rh_utf8_width(text + i, len);
-        if (breaks[i] == UC_BREAK_POSSIBLE) brk = i;
+        if (breaks[i] == UC_BREAK_POSSIBLE && !inside_name(text, i)) brk = i;
         /* A space may hang over the edge: it is cut off. */
         while (ok && cp != ' ' && column + w > width && i > start) {
             size_t end = brk > start ? brk : i;
@@ -62,6 +68,12 @@ rh_pen rh_pen_make(rh_str *out, const rh_terminal *t)
     return (rh_pen){.out = out, .width = width, .colour = t->colour, .unicode = t->unicode};
 }
 
+void rh_drop(const rh_pen *p, rh_str *s)
+{
+    if (s->failed) p->out->failed = true;
+    rh_str_free(s);
+}
+
 void rh_spaces(const rh_pen *p, int n)
 {
     for (int i = 0; i < n; i++) rh_str_add(p->out, " ", 1);
@@ -78,6 +90,12 @@ void rh_put(const rh_pen *p, rh_style style, int width, const char *text)
     rh_str_puts(p->out, text);
     if (styled) rh_str_puts(p->out, "\x1b[0m");
     if (width > 0) rh_spaces(p, width - w);
+}
+
+void rh_end_line(const rh_pen *p)
+{
+    while (p->out->len && p->out->data[p->out->len - 1] == ' ') p->out->data[--p->out->len] = 0;
+    rh_str_puts(p->out, "\n");
 }
 
 void rh_fit(rh_str *s, const rh_pen *p, const char *text, int width)
@@ -112,9 +130,8 @@ void rh_paragraph(const rh_pen *p, rh_style style, int used, int indent, const c
         rh_str_add(&one, text + lines.items[i].start, lines.items[i].end - lines.items[i].start);
         rh_spaces(p, i ? indent : indent - used);
         if (one.data) rh_put(p, style, 0, one.data);
-        if (one.failed) p->out->failed = true;
+        rh_drop(p, &one);
         rh_str_puts(p->out, "\n");
-        rh_str_free(&one);
     }
     free(lines.items);
 }

@@ -33,8 +33,7 @@ static void put_label(const rh_pen *p, const rh_geometry *g, int32_t i, int widt
     rh_put(p, RH_DIM, -4, i + 1 < g->n ? index : "=");
     rh_spaces(p, 1);
     rh_put(p, RH_PLAIN, width, label.data ? label.data : "");
-    if (label.failed) p->out->failed = true;
-    rh_str_free(&label);
+    rh_drop(p, &label);
     rh_line_free(clean);
 }
 
@@ -92,8 +91,7 @@ void rh_put_geometry(const rh_pen *p, const rh_geometry *g)
     rh_spaces(p, 2);
     rh_paragraph(p, RH_DIM, 2, 2, "share: how much of the result's squared length a part brings; shares sum to 100%, one below 0 pulls "
                  "the other way");
-    if (head.failed) p->out->failed = true;
-    rh_str_free(&head);
+    rh_drop(p, &head);
     rh_line_free(label);
 }
 
@@ -121,8 +119,7 @@ void rh_put_tokens(const rh_pen *p, const rh_token_change *t, int32_t n, bool sc
         }
         if (one.data) rh_put(p, RH_PLAIN, 0, one.data);
         column += w;
-        if (one.failed) p->out->failed = true;
-        rh_str_free(&one);
+        rh_drop(p, &one);
     }
     if (!n) rh_put(p, RH_DIM, 0, "none");
     rh_str_puts(p->out, "\n");
@@ -140,8 +137,7 @@ void rh_put_notes(const rh_pen *p, const char *notes)
         rh_str_puts(&line, "note: ");
         rh_clean(&line, at, n, RH_CLEAN_LINE, p->unicode);
         if (line.data) rh_paragraph(p, RH_PLAIN, 0, 0, line.data);
-        if (line.failed) p->out->failed = true;
-        rh_str_free(&line);
+        rh_drop(p, &line);
         at += n;
         if (*at) at++;
     }

@@ -94,7 +94,7 @@ static void put_track(const rh_pen *p, const rh_watch_track *t)
             put_shaded(p, &s, t, l->start, l->end);
         else
             rh_str_add(p->out, s.text.data + l->start, l->end - l->start);
-        rh_str_puts(p->out, "\n");
+        rh_end_line(p);
     }
     free(lines.items);
     free(s.ends);
@@ -107,7 +107,7 @@ static void put_scale(const rh_pen *p, const rh_watch_track *t)
     rh_spaces(p, 2);
     rh_put(p, RH_DIM, 0, rh_number(lo, p, t->lo));
     rh_str_puts(p->out, " ");
-    for (int k = 0; p->colour && k < N_SHADES; k++) rh_str_printf(p->out, "\x1b[48;5;%dm  \x1b[0m", shades[k].back);
+    for (int k = 0; p->colour && k < N_SHADES; k++) rh_str_printf(p->out, "\x1b[48;5;%dm \x1b[0m", shades[k].back);
     if (!p->colour) rh_put(p, RH_DIM, 0, "to");
     rh_str_puts(p->out, " ");
     rh_put(p, RH_DIM, 0, rh_number(hi, p, t->hi));
@@ -132,8 +132,7 @@ void rh_put_watches(const rh_pen *p, const rh_steer_report *r)
             rh_str_puts(p->out, "\n");
             put_track(p, &r->runs[i].watches[k]);
         }
-        if (head.failed) p->out->failed = true;
-        rh_str_free(&head);
+        rh_drop(p, &head);
         rh_line_free(label);
     }
 }

@@ -14,12 +14,11 @@ static void put_title(const rh_pen *p, const rh_steer_report *r)
     rh_str_puts(&line, model);
     if (r->n_actions) rh_str_printf(&line, ": %s at %s", expression, r->site);
     if (line.data) rh_paragraph(p, RH_BOLD, 0, 0, line.data);
-    rh_str_free(&line);
+    rh_drop(p, &line);
     rh_str_printf(&line, "prompt (%d tokens): %s", (int)r->n_prompt_tokens, prompt);
     if (line.data) rh_paragraph(p, RH_PLAIN, 0, 2, line.data);
-    if (line.failed) p->out->failed = true;
+    rh_drop(p, &line);
     rh_str_puts(p->out, "\n");
-    rh_str_free(&line);
     rh_line_free(model);
     rh_line_free(expression);
     rh_line_free(prompt);
@@ -64,8 +63,7 @@ static void put_footer(const rh_pen *p, const rh_steer_report *r)
     if (r->seconds_extract >= 0.05) rh_str_printf(&line, "; vectors in %.1f s", r->seconds_extract);
     rh_str_puts(p->out, "\n");
     if (line.data) rh_paragraph(p, RH_DIM, 0, 0, line.data);
-    if (line.failed) p->out->failed = true;
-    rh_str_free(&line);
+    rh_drop(p, &line);
 }
 
 rh_status rh_export_steer_text(rh_str *out, const rh_steer_report *r, const rh_terminal *t, rh_error *err)

@@ -9,22 +9,21 @@
 
 enum { MIN_COLUMN = 24, GAP = 3 };
 
+static const char NOTHING[] = ""; /* what there is without memory */
+
 char *rh_clean_line(const rh_pen *p, const char *s)
 {
     rh_str line = {0};
     rh_clean(&line, s ? s : "", s ? strlen(s) : 0, RH_CLEAN_LINE, p->unicode);
-    if (line.failed) {
-        p->out->failed = true;
-        rh_str_free(&line);
-    }
+    if (line.failed) rh_drop(p, &line);
     if (!line.data) line.data = rh_strdup("");
     if (!line.data) p->out->failed = true;
-    return line.data ? line.data : (char *)""; /* rh_line_free knows it */
+    return line.data ? line.data : (char *)NOTHING;
 }
 
 void rh_line_free(char *s)
 {
-    if (s && *s) free(s);
+    if (s != NOTHING) free(s);
 }
 
 void rh_run_label(char out[RH_NUMBER], const rh_steer_report *r, const rh_steer_run *run)
@@ -39,9 +38,9 @@ void rh_run_label(char out[RH_NUMBER], const rh_steer_report *r, const rh_steer_
 
 const char *rh_collapse_words(const rh_steer_run *run)
 {
-    if (run->loops && run->garbled) return "collapsed: repeats itself, and is nothing the model would write";
+    if (run->loops && run->garbled) return "collapsed: repeats itself; no text the model would write";
     if (run->loops) return "collapsed: repeats itself";
-    if (run->garbled) return "collapsed: nothing the unsteered model would write";
+    if (run->garbled) return "collapsed: no text the unsteered model would write";
     return run->collapsed ? "collapsed" : "";
 }
 
@@ -98,13 +97,6 @@ static void put_rule(const rh_pen *p, int32_t n, int width)
     rh_str_puts(p->out, "\n");
 }
 
-/* Spaces before a newline say nothing. */
-static void end_line(const rh_pen *p)
-{
-    while (p->out->len && p->out->data[p->out->len - 1] == ' ') p->out->data[--p->out->len] = 0;
-    rh_str_puts(p->out, "\n");
-}
-
 static void side_by_side(const rh_pen *p, const rh_steer_report *r, int width)
 {
     const char *bar = p->unicode ? " │ " : " | ";
@@ -122,14 +114,14 @@ static void side_by_side(const rh_pen *p, const rh_steer_report *r, int width)
         if (k) rh_str_puts(p->out, bar);
         put_header(p, r, &r->runs[k], width);
     }
-    end_line(p);
+    rh_end_line(p);
     put_rule(p, r->n_runs, width);
     for (size_t i = 0; i < height && !p->out->failed; i++) {
         for (int32_t k = 0; k < r->n_runs; k++) {
             if (k) rh_str_puts(p->out, bar);
             put_slice(p, &columns[k], i, width);
         }
-        end_line(p);
+        rh_end_line(p);
     }
     for (int32_t k = 0; k < r->n_runs; k++) column_free(&columns[k]);
     free(columns);
@@ -146,7 +138,7 @@ static void stacked(const rh_pen *p, const rh_steer_report *r)
         for (size_t i = 0; i < c.lines.n && !p->out->failed; i++) {
             rh_spaces(p, 2);
             put_slice(p, &c, i, 0);
-            end_line(p);
+            rh_end_line(p);
         }
         column_free(&c);
     }

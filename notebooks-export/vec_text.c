@@ -68,9 +68,8 @@ static void put_cosines(const rh_pen *p, const rh_vec_report *r)
             rh_put(p, RH_PLAIN, 0, bar.data);
         }
         rh_str_puts(p->out, "\n");
-        if (fitted.failed || bar.failed) p->out->failed = true;
-        rh_str_free(&fitted);
-        rh_str_free(&bar);
+        rh_drop(p, &fitted);
+        rh_drop(p, &bar);
         rh_line_free(name);
     }
 }
@@ -105,8 +104,7 @@ rh_status rh_export_vec_text(rh_str *out, const rh_vec_report *r, const rh_termi
         rh_str title = {0};
         rh_str_printf(&title, "%s: a %s", expression, kinds[r->kind]);
         if (title.data) rh_paragraph(&pen, RH_BOLD, 0, 0, title.data);
-        if (title.failed) out->failed = true;
-        rh_str_free(&title);
+        rh_drop(&pen, &title);
         rh_line_free(expression);
         if (r->kind == RH_VALUE_SPAN)
             put_span(&pen, r);
