@@ -7,9 +7,9 @@
 #include "kernels/cpu/limits.h"
 
 /* What this machine can do at best, so that a speed can be given as a share of it. Each
- * measurement is repeated and the best taken: other work only ever makes it slower. */
+ * measurement is short, repeated, and the best taken: other work only ever makes it slower. */
 
-enum { REPEATS = 4, PEAK_MILLISECONDS = 20, READ_BYTES = 1 << 30 };
+enum { READS = 6, PEAKS = 40, PEAK_MICROSECONDS = 1500, READ_BYTES = 1 << 30 };
 
 static double f32_generic(int64_t rounds, float *sink)
 {
@@ -72,8 +72,8 @@ static double peak(double (*run)(int64_t, float *), int threads)
     if (ops == 0) return 0;
     run(rounds, &sink);
     double once = seconds() - start;
-    if (once > 0) rounds = (int64_t)((double)rounds * PEAK_MILLISECONDS / 1000 / once) + 1;
-    for (int i = 0; i < REPEATS; i++) {
+    if (once > 0) rounds = (int64_t)((double)rounds * PEAK_MICROSECONDS * 1e-6 / once) + 1;
+    for (int i = 0; i < PEAKS; i++) {
         start = seconds();
 #pragma omp parallel num_threads(threads)
         {
@@ -93,7 +93,7 @@ static double read_speed(uint64_t (*read)(const uint64_t *, size_t), const uint6
     enum { PART = 1 << 20 }; /* bytes a thread takes at a time */
     double best = 0;
     uint64_t sum = 0;
-    for (int i = 0; i < REPEATS; i++) {
+    for (int i = 0; i < READS; i++) {
         double start = seconds();
 #pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : sum)
         for (size_t at = 0; at < READ_BYTES / PART; at++)

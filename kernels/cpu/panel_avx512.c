@@ -4,6 +4,8 @@
 
 #include "kernels/cpu/panel.h"
 
+enum { AHEAD = 2048 }; /* bytes to fetch ahead of a panel that streams */
+
 #define INLINE static inline __attribute__((always_inline))
 
 /* 16 + 16 floats -> q, 16 bits as two signed bytes: q = 256 hi + lo. */
@@ -107,18 +109,27 @@ INLINE void unpack(unpacked *u, const uint8_t *header, const uint8_t *p, rh_dtyp
     }
 }
 
-/* sum_c code q over vectors from .. from + n - 1, starting at -offset * sum q: exact, for
- * |code| <= 255, |q| <= 32512 and 32 columns stay below 2^28. */
-INLINE __m512i product(const unpacked *u, const rh_xblock *x, int from, int n, __m512i start)
+/* sum_c code q over vectors from .. from + n - 1, starting at -offset * sum q, for `many` panels
+ * (1 or 2) that share each broadcast of x. Exact: with |code| <= 255, |q| <= 32512 and 32
+ * columns all sums stay below 2^29. */
+INLINE void product(__m512i *dot, const unpacked *u, int many, const rh_xblock *x, int from, int n,
+                    __m512i start)
 {
-    __m512i hi = _mm512_setzero_si512(), lo = start;
+    __m512i hi[2], lo[2];
     const int32_t *h = (const int32_t *)(const void *)x->u.plane[0];
     const int32_t *l = (const int32_t *)(const void *)x->u.plane[1];
-    for (int v = from; v < from + n; v++) {
-        hi = _mm512_dpbusd_epi32(hi, u->code[v], _mm512_set1_epi32(h[v]));
-        lo = _mm512_dpbusd_epi32(lo, u->code[v], _mm512_set1_epi32(l[v]));
+    for (int i = 0; i < many; i++) {
+        hi[i] = _mm512_setzero_si512();
+        lo[i] = start;
     }
-    return _mm512_add_epi32(_mm512_slli_epi32(hi, 8), lo);
+    for (int v = from; v < from + n; v++) {
+        __m512i xh = _mm512_set1_epi32(h[v]), xl = _mm512_set1_epi32(l[v]);
+        for (int i = 0; i < many; i++) {
+            hi[i] = _mm512_dpbusd_epi32(hi[i], u[i].code[v], xh);
+            lo[i] = _mm512_dpbusd_epi32(lo[i], u[i].code[v], xl);
+        }
+    }
+    for (int i = 0; i < many; i++) dot[i] = _mm512_add_epi32(_mm512_slli_epi32(hi[i], 8), lo[i]);
 }
 
 INLINE __m512i times_offset(int32_t minus, int offset)
@@ -133,22 +144,26 @@ INLINE __m512i times_offset(int32_t minus, int offset)
     }
 }
 
-/* acc + (scale s) sum (code - offset) q + min (s sum q) */
-INLINE __m512 add_block(__m512 acc, const unpacked *u, const rh_xblock *x, rh_dtype type,
-                        rh_panel_layout l)
+/* acc + (scale s) sum (code - offset) q + min (s sum q), for each of `many` panels */
+INLINE void add_block(__m512 *acc, const unpacked *u, int many, const rh_xblock *x, rh_dtype type,
+                      rh_panel_layout l)
 {
     __m512 s = _mm512_set1_ps(x->s);
+    __m512i a[2], b[2];
     if (type == RH_Q6_K) {
-        __m512i a = product(u, x, 0, 4, times_offset(x->minus_first, l.offset));
-        __m512i b = product(u, x, 4, 4, times_offset(x->minus - x->minus_first, l.offset));
-        acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a), _mm512_mul_ps(u->scale, s), acc);
-        return _mm512_fmadd_ps(_mm512_cvtepi32_ps(b), _mm512_mul_ps(u->scale2, s), acc);
+        product(a, u, many, x, 0, 4, times_offset(x->minus_first, l.offset));
+        product(b, u, many, x, 4, 4, times_offset(x->minus - x->minus_first, l.offset));
+    } else {
+        product(a, u, many, x, 0, 8, times_offset(x->minus, l.offset));
     }
-    __m512i dot = product(u, x, 0, 8, times_offset(x->minus, l.offset));
-    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(u->scale, s), acc);
-    if (!l.min) return acc;
-    __m512 sum = _mm512_set1_ps(x->sum);
-    return l.header ? _mm512_fnmadd_ps(u->min, sum, acc) : _mm512_fmadd_ps(u->min, sum, acc);
+    for (int i = 0; i < many; i++) {
+        acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(a[i]), _mm512_mul_ps(u[i].scale, s), acc[i]);
+        if (type == RH_Q6_K)
+            acc[i] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(b[i]), _mm512_mul_ps(u[i].scale2, s), acc[i]);
+        if (!l.min) continue;
+        __m512 sum = _mm512_set1_ps(x->sum);
+        acc[i] = l.header ? _mm512_fnmadd_ps(u[i].min, sum, acc[i]) : _mm512_fmadd_ps(u[i].min, sum, acc[i]);
+    }
 }
 
 /* One token: the sum stays in a register and the panel streams through. */
@@ -156,43 +171,44 @@ INLINE void one_token(float *out, const uint8_t *panel, rh_dtype type, rh_panel_
                       int32_t blocks, const rh_xblock *x)
 {
     const uint8_t *header = panel, *p = panel;
+    const int record = l.codes + l.bits + l.scales;
     __m512 acc = _mm512_setzero_ps();
-    for (int32_t b = 0; b < blocks; b++, p += l.codes + l.bits + l.scales) {
+    for (int32_t b = 0; b < blocks; b++, p += record) {
         unpacked u;
         if (b % l.per_header == 0) {
             header = p;
             p += l.header;
         }
-        for (int i = 0; i < l.codes + l.bits + l.scales; i += 64) _mm_prefetch((const char *)p + 2048 + i, _MM_HINT_T0);
+        for (int i = 0; i < record; i += 64) _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
         unpack(&u, header, p, type, l);
-        acc = add_block(acc, &u, x + b, type, l);
+        add_block(&acc, &u, 1, x + b, type, l);
     }
     _mm512_storeu_ps(out, acc);
 }
 
 /* Many tokens: a block of one or two panels stays in registers while all tokens pass; each
  * broadcast of x serves both panels. out [n, 32] is in L1 and holds the sums. */
-INLINE void many_tokens(float *out, size_t ldo, const uint8_t *panel, size_t panel_bytes, bool two,
+INLINE void many_tokens(float *out, size_t ldo, const uint8_t *panel, size_t panel_bytes, int many,
                         rh_dtype type, rh_panel_layout l, int32_t blocks, const rh_xblock *x, int n)
 {
     const uint8_t *header = panel, *p = panel;
-    for (int t = 0; t < n; t++) {
-        _mm512_storeu_ps(out + (size_t)t * ldo, _mm512_setzero_ps());
-        if (two) _mm512_storeu_ps(out + (size_t)t * ldo + 16, _mm512_setzero_ps());
-    }
+    for (int t = 0; t < n; t++)
+        for (int i = 0; i < many; i++)
+            _mm512_storeu_ps(out + (size_t)t * ldo + 16 * i, _mm512_setzero_ps());
     for (int32_t b = 0; b < blocks; b++, p += l.codes + l.bits + l.scales, x += n) {
-        unpacked u, w;
+        unpacked u[2];
         if (b % l.per_header == 0) {
             header = p;
             p += l.header;
         }
-        unpack(&u, header, p, type, l);
-        if (two) unpack(&w, header + panel_bytes, p + panel_bytes, type, l);
-        for (int t = 0; t < n; t++) {
-            float *o = out + (size_t)t * ldo;
-            _mm512_storeu_ps(o, add_block(_mm512_loadu_ps(o), &u, x + t, type, l));
-            if (two)
-                _mm512_storeu_ps(o + 16, add_block(_mm512_loadu_ps(o + 16), &w, x + t, type, l));
+        unpack(&u[0], header, p, type, l);
+        if (many > 1) unpack(&u[1], header + panel_bytes, p + panel_bytes, type, l);
+        float *o = out;
+        for (int t = 0; t < n; t++, o += ldo) {
+            __m512 acc[2];
+            for (int i = 0; i < many; i++) acc[i] = _mm512_loadu_ps(o + 16 * i);
+            add_block(acc, u, many, x + t, type, l);
+            for (int i = 0; i < many; i++) _mm512_storeu_ps(o + 16 * i, acc[i]);
         }
     }
 }
@@ -205,9 +221,9 @@ INLINE void panels_of(RH_PANELS_PARAMS, rh_panel_layout l)
     for (int i = 0; i < n_panels; i += 2) {
         const uint8_t *p = panel + (size_t)i * panel_bytes;
         if (i + 1 < n_panels)
-            many_tokens(out + 16 * i, ldo, p, panel_bytes, true, type, l, blocks, x, n);
+            many_tokens(out + 16 * i, ldo, p, panel_bytes, 2, type, l, blocks, x, n);
         else
-            many_tokens(out + 16 * i, ldo, p, panel_bytes, false, type, l, blocks, x, n);
+            many_tokens(out + 16 * i, ldo, p, panel_bytes, 1, type, l, blocks, x, n);
     }
 }
 
