@@ -81,6 +81,11 @@ static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *ou
     case RH_ATOM_UNEMBED: status = describe_token(c, spec, &info, err); break;
     case RH_ATOM_LOAD: status = describe_load(c, spec, &info, err); break;
     case RH_ATOM_RANDOM: break;
+    case RH_ATOM_PCA:
+    case RH_ATOM_LDA:
+    case RH_ATOM_LOGREG:
+    case RH_ATOM_NEUTRAL:
+    case RH_ATOM_RESID_NORM: return rh_fail(err, RH_EUNSUPPORTED, "this source is not there yet");
     }
     if (status) {
         if (status != RH_ENOMEM) rh_fold_place(err);
@@ -116,7 +121,12 @@ static rh_status fill_simple(rh_concepts *c, const rh_atom_request *r, rh_error 
         RH_TRY(rh_atom_fill_random(r, err));
         return rh_note_source(c, r->spec, NULL, -1, -1, -1, err);
     case RH_ATOM_DIM:
-    case RH_ATOM_ACT: break;
+    case RH_ATOM_ACT:
+    case RH_ATOM_PCA:
+    case RH_ATOM_LDA:
+    case RH_ATOM_LOGREG:
+    case RH_ATOM_NEUTRAL:
+    case RH_ATOM_RESID_NORM: break;
     }
     return RH_OK;
 }

@@ -10,7 +10,6 @@ typedef enum rh_atom_kind {
     RH_ATOM_DIM, RH_ATOM_ACT, RH_ATOM_TOKEN, RH_ATOM_UNEMBED, RH_ATOM_LOAD, RH_ATOM_RANDOM,
     RH_ATOM_PCA, RH_ATOM_LDA, RH_ATOM_LOGREG, RH_ATOM_NEUTRAL,
     RH_ATOM_RESID_NORM, /* a scalar a layer: requests have d 1 and the hook asked about */
-    RH_N_ATOM_KINDS
 } rh_atom_kind;
 
 typedef enum rh_at { RH_AT_LAST = 0, RH_AT_TEXT_LAST, RH_AT_MEAN, RH_AT_ALL, RH_AT_MARKED } rh_at;
