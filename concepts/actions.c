@@ -116,25 +116,76 @@ static rh_status no_place(const rh_eval_action *a, rh_error *err)
     return rh_hint(err, "--layer 16, `layer 16` in the book, or @ 16");
 }
 
-/* One action a layer. steer: v as it is. ablate: v/‖v‖, in double and rounded once. */
+/* Number of a scalar at a layer: one without a place holds everywhere. */
+static rh_status scalar_at(double *out, const rh_value *v, int32_t layer, const rh_eval_action *a, rh_error *err)
+{
+    if (!v->layers) {
+        *out = v->scalar[0];
+        return RH_OK;
+    }
+    for (int32_t i = 0; i < v->n_layers; i++)
+        if (v->layers[i] == layer) {
+            *out = v->scalar[i];
+            return RH_OK;
+        }
+    return rh_fail(err, RH_ESITE, "'%.200s' has no number at layer %d", a->text, (int)layer);
+}
+
+/* v/‖v‖, in double and rounded once. */
+static rh_status unit_of(const float **out, binder *b, const float *v, int32_t d, const rh_eval_action *a,
+                         int32_t layer, rh_error *err)
+{
+    double norm = rh_norm(v, d);
+    if (!(norm > 0)) return rh_fail(err, RH_EVALUE, "'%.200s' is zero at layer %d", a->text, (int)layer);
+    float *unit = rh_arena_alloc(b->arena, (size_t)d, sizeof *unit);
+    if (!unit) return rh_fail_nomem(err);
+    for (int32_t j = 0; j < d; j++) unit[j] = (float)(v[j] / norm);
+    *out = unit;
+    return RH_OK;
+}
+
+static rh_status bind_guard(binder *b, const rh_guard **out, const rh_eval_action *a, int32_t layer, rh_error *err)
+{
+    static const int compares[] = {[RH_WHEN_GT] = RH_GUARD_GT, [RH_WHEN_GE] = RH_GUARD_GE,
+                                   [RH_WHEN_LT] = RH_GUARD_LT, [RH_WHEN_LE] = RH_GUARD_LE};
+    if (!a->guard) return RH_OK;
+    const rh_vector *v = a->guard->vector.vector;
+    double threshold = 0;
+    rh_vector_view w = rh_vector_at(v, v->layers[0] < 0 ? -1 : layer);
+    if (!w.data) return rh_fail(err, RH_ESITE, "the guard of '%.200s' has no vector at layer %d", a->text, (int)layer);
+    RH_TRY(scalar_at(&threshold, &a->guard->threshold, layer, a, err));
+    rh_guard *g = rh_arena_alloc(b->arena, 1, sizeof *g);
+    int64_t *counts = rh_arena_alloc(b->arena, 2, sizeof *counts);
+    if (!g || !counts) return rh_fail_nomem(err);
+    *g = (rh_guard){.cosine = a->guard->cosine, .compare = compares[a->guard->compare], .v = w.data,
+                    .norm = (float)rh_norm(w.data, v->d), .threshold = (float)threshold, .tested = &counts[0],
+                    .fired = &counts[1]};
+    *out = g;
+    return RH_OK;
+}
+
+/* One action a layer: steer takes v as it is, the others its direction. */
 static rh_status bind_vector(binder *b, const rh_eval_action *a, rh_mask mask, rh_error *err)
 {
+    static const rh_action_kind kinds[] = {
+        [RH_VERB_STEER] = RH_STEER, [RH_VERB_ABLATE] = RH_ABLATE, [RH_VERB_SCALE] = RH_SCALE,
+        [RH_VERB_CAP] = RH_CAP, [RH_VERB_CLAMP] = RH_CLAMP};
     const rh_vector *v = a->value.vector;
     for (int32_t i = 0; i < v->n_layers; i++) {
         const float *row = v->data + (size_t)i * (size_t)v->d;
-        rh_action action = {.kind = RH_STEER, .layer = v->layers[i], .hook = v->hook, .v = row, .rank = 1,
-                            .strength = (float)b->strength, .mask = mask};
+        rh_action action = {.kind = kinds[a->verb], .layer = v->layers[i], .hook = v->hook, .v = row, .rank = 1,
+                            .strength = 1, .mask = mask};
         if (v->layers[i] < 0) return no_place(a, err);
-        if (a->verb == RH_VERB_ABLATE) {
-            double norm = rh_norm(row, v->d);
-            if (!(norm > 0)) return rh_fail(err, RH_EVALUE, "'%.200s' is zero at layer %d", a->text, (int)v->layers[i]);
-            float *unit = rh_arena_alloc(b->arena, (size_t)v->d, sizeof *unit);
-            if (!unit) return rh_fail_nomem(err);
-            for (int32_t j = 0; j < v->d; j++) unit[j] = (float)(row[j] / norm);
-            action.kind = RH_ABLATE;
-            action.v = unit;
-            action.strength = 1;
+        if (a->verb == RH_VERB_STEER)
+            action.strength = (float)b->strength;
+        else
+            RH_TRY(unit_of(&action.v, b, row, v->d, a, v->layers[i], err));
+        if (a->verb != RH_VERB_STEER && a->verb != RH_VERB_ABLATE) {
+            double amount = 0;
+            RH_TRY(scalar_at(&amount, &a->amount, v->layers[i], a, err));
+            action.amount = (float)amount;
         }
+        RH_TRY(bind_guard(b, &action.guard, a, v->layers[i], err));
         RH_TRY(push(b, action, err));
     }
     return RH_OK;
@@ -146,8 +197,10 @@ static rh_status bind_span(binder *b, const rh_eval_action *a, rh_mask mask, rh_
     if (!v->layers) return no_place(a, err);
     for (int32_t i = 0; i < v->n_layers; i++) {
         if (!v->span[i].rank) continue; /* nothing to take away */
-        RH_TRY(push(b, (rh_action){.kind = RH_ABLATE, .layer = v->layers[i], .hook = v->hook,
-                                   .v = v->span[i].basis, .rank = v->span[i].rank, .strength = 1, .mask = mask}, err));
+        rh_action action = {.kind = RH_ABLATE, .layer = v->layers[i], .hook = v->hook, .v = v->span[i].basis,
+                            .rank = v->span[i].rank, .strength = 1, .mask = mask};
+        RH_TRY(bind_guard(b, &action.guard, a, v->layers[i], err));
+        RH_TRY(push(b, action, err));
     }
     return RH_OK;
 }

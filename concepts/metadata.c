@@ -12,7 +12,8 @@ static bool put(json_t *object, const char *key, json_t *value)
     return json_object_set_new(object, key, value) == 0;
 }
 
-static const char *const kinds[] = {"dim", "act", "token", "unembed", "load", "random"};
+static const char *const kinds[] = {"dim", "act", "token", "unembed", "load", "random",
+                                    "pca", "lda", "logreg", "neutral", "resid_norm"};
 static const char *const places[] = {"last", "text_last", "mean", "all", "marked"};
 
 /* ---- sources ------------------------------------------------------------------------------ */

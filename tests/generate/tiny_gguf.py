@@ -5,7 +5,8 @@
 
 Llama shape, 3 layers of width 32, byte-level BPE with a handful of words as tokens, so that texts can
 be tokenized, templates applied and sources extracted without a real model. words.gguf has a ChatML
-template and adds no BOS (as SmolLM2), words-bos.gguf adds one (as Gemma) and has no template.
+template and adds no BOS (as SmolLM2), words-bos.gguf adds one (as Gemma) and has neither a template
+nor the tokens of one.
 Needs gguf, numpy.
 """
 import argparse
@@ -50,7 +51,8 @@ def vocabulary():
 def write(path, bos, seed):
     r = np.random.default_rng(seed)
     words, merges = vocabulary()
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<s>"] + words
+    turns = ["<one>", "<two>"] if bos else ["<|im_start|>", "<|im_end|>"]
+    tokens = ["<|endoftext|>", *turns, "<s>", *words]
     w = gguf.GGUFWriter(path, "llama")
     w.add_context_length(CONTEXT)
     w.add_embedding_length(D)
