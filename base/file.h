@@ -27,7 +27,8 @@ rh_status rh_read_file(char **out, size_t *len, const char *path, size_t limit, 
 
 /* Atomic writing: bytes go to a temporary name beside `path`; commit flushes, syncs and
  * renames, discard removes. Nothing at `path` changes unless commit returns RH_OK.
- * "-" is not special here. */
+ * "-" is not special here. A symbolic link stays, its target is replaced; what is no regular
+ * file (/dev/stdout, a pipe) is written to directly. */
 typedef struct rh_writer {
     FILE *file;
     char *path, *temp;
