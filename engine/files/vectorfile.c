@@ -442,7 +442,7 @@ static rh_status write_npy(const char *path, const rh_vector *v, rh_error *err)
     int64_t shape[2] = { v->d, 1 };
     if (v->n_layers == 1) return rh_npy_write(path, v->data, 1, shape, err);
     rh_fail(err, RH_ESITE, "'%s': a .npy file holds one vector, not %d layers", path, (int)v->n_layers);
-    rh_hint(err, "pick a layer with at(v, L), or write a .safetensors file");
+    rh_hint(err, "place it with `@ L`, or write a .safetensors file");
     return RH_ESITE;
 }
 
