@@ -193,21 +193,26 @@ static bool is_space(uint32_t c)
            c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-static void trim(turn *u)
+static rh_bytes trimmed(const char *text, size_t len)
 {
-    size_t begin = 0, end = 0; /* end: after the last character that is no space */
-    bool leading = true;
-    for (size_t i = 0, n; i < u->user_len; i += n) {
+    size_t begin = len, end = len; /* end: after the last character that is no space */
+    for (size_t i = 0, n; i < len; i += n) {
         uint32_t cp;
-        n = rh_utf8_next(&cp, u->user + i, u->user_len - i);
+        n = rh_utf8_next(&cp, text + i, len - i);
+        if (!n) n = 1; /* rh_tokenize will say so */
         if (is_space(cp)) continue;
-        if (leading) begin = i;
-        leading = false;
+        if (begin == len) begin = i;
         end = i + n;
     }
-    u->user += begin;
-    u->user_at += (int32_t)begin;
-    u->user_len = end - begin;
+    return (rh_bytes){ text + begin, end - begin };
+}
+
+static void trim_user(turn *u)
+{
+    rh_bytes b = trimmed(u->user, u->user_len);
+    u->user_at = (int32_t)(b.data - u->user);
+    u->user = b.data;
+    u->user_len = b.len;
 }
 
 /* <bos><start_of_turn>user\n[system\n\n]text<end_of_turn>\n<start_of_turn>model\n */
@@ -220,7 +225,7 @@ static rh_status gemma(turn *u, const char *system)
     rh_str before = { 0 };
     rh_str_puts(&before, "user\n");
     if (system && *system) rh_str_printf(&before, "%s\n\n", system);
-    trim(u);
+    trim_user(u);
     rh_status status = before.failed ? rh_fail_nomem(u->err) : put_bos(u);
     if (!status) status = put_control(u, "<start_of_turn>");
     if (!status) status = put_user(u, before.data, before.len);
@@ -281,7 +286,10 @@ static rh_status llama3(turn *u, const char *system)
     rh_str_puts(&text, "\n\n");
     if (dates)
         rh_str_puts(&text, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
-    if (system) rh_str_puts(&text, system);
+    if (system) {
+        rh_bytes b = trimmed(system, strlen(system));
+        rh_str_add(&text, b.data, b.len);
+    }
     rh_status status = text.failed ? rh_fail_nomem(u->err) : put_bos(u);
     if (!status && (dates || (system && *system))) {
         status = llama3_header(u, "system");
@@ -290,7 +298,7 @@ static rh_status llama3(turn *u, const char *system)
     }
     rh_str_free(&text);
     if (status) return status;
-    trim(u);
+    trim_user(u);
     RH_TRY(llama3_header(u, "user"));
     RH_TRY(put_user(u, "\n\n", 2));
     RH_TRY(put_control(u, "<|eot_id|>"));
