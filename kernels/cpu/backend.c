@@ -29,6 +29,7 @@ static void backend_free(rh_backend *be)
 {
     rh_cpu *c = rh_cpu_of(be);
     rh_cpu_rope_free(c);
+    rh_cpu_chunk_drop(c->chunk);
     free(c->scratch);
     free(c);
 }

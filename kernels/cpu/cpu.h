@@ -24,9 +24,22 @@ struct rh_weight {
     rh_dtype type;
     int32_t rows, cols;
     int32_t *row_order; /* [rows] or NULL */
-    uint8_t *panels;    /* [ceil(rows/16)] of panel_bytes (panel.h); NULL: not repacked */
-    size_t panel_bytes;
+    enum {
+        RH_AS_FLOATS,   /* rows are expanded to float32 as they are needed */
+        RH_AS_PANELS,   /* repacked once, into `panels` */
+        RH_AS_STREAM    /* repacked in cache, a panel at a time, as they are needed */
+    } kept;
+    size_t panel_bytes; /* of one panel (panel.h) */
+    uint8_t *panels;    /* [ceil(rows/16)] of panel_bytes */
+    struct rh_chunk *chunk; /* that holds panels */
 };
+
+/* Memory of many panels, in huge pages; freed with the last weight in it. */
+typedef struct rh_chunk {
+    uint8_t *base;
+    size_t size, used;
+    int users; /* weights, and the backend while it still fills the chunk */
+} rh_chunk;
 
 /* 32 activations of one row as x = s q, q of 16 bits, |q| <= 32512; q = 256 plane[0] + plane[1],
  * or, for 16-bit products, q itself with each four as (0 2 1 3). */
@@ -48,6 +61,11 @@ typedef struct rh_cpu_kernels {
     /* out [n, 16 n_panels] (rows ldo apart) = x @ panels^T, x [blocks][n]. */
     void (*panels)(float *out, size_t ldo, const uint8_t *panels, size_t panel_bytes, int n_panels,
                    rh_dtype type, int32_t blocks, const rh_xblock *x, int n);
+
+    /* A panel from n <= 16 rows in the file's layout. next: bytes that will be packed after
+     * this (as many as this panel's rows take), to be fetched meanwhile; or NULL. */
+    void (*pack)(uint8_t *dst, const uint8_t *const *rows, int n, rh_dtype type, int32_t cols,
+                 const uint8_t *next);
 
     void (*dequantize)(float *out, const uint8_t *row, rh_dtype t, int64_t n);
     /* out[t * ldo + r] = x[t] . w[r], t < nx, r < nw, over cols (a multiple of 16). */
@@ -71,7 +89,11 @@ typedef struct rh_cpu_kernels {
     void (*rotate)(float *x, const float *cos_sin, int32_t half); /* [half] cosines, sines */
 } rh_cpu_kernels;
 
-/* The two entries that have files of their own. */
+/* The entries that have files of their own. */
+#define RH_PACK_PARAMS                                                                             \
+    uint8_t *dst, const uint8_t *const *rows, int n, rh_dtype type, int32_t cols, const uint8_t *next
+void rh_pack_generic(RH_PACK_PARAMS);
+void rh_pack_avx512(RH_PACK_PARAMS);
 #define RH_QUANTIZE_PARAMS rh_xblock *out, size_t stride, const float *x, int32_t blocks
 #define RH_PANELS_PARAMS                                                                           \
     float *out, size_t ldo, const uint8_t *panel, size_t panel_bytes, int n_panels, rh_dtype type, \
@@ -97,7 +119,8 @@ enum { RH_ROPE_CHUNK = 64, RH_ROPE_TABLES = 4 };
 typedef struct rh_cpu {
     rh_backend head;
     const rh_cpu_kernels *k;
-    void *scratch; /* 64-byte aligned */
+    rh_chunk *chunk; /* being filled, or NULL */
+    void *scratch;   /* 64-byte aligned */
     size_t scratch_bytes;
     rh_rope_table rope[RH_ROPE_TABLES];
     int rope_next; /* the table to give up next */
@@ -114,6 +137,9 @@ void *rh_cpu_alloc(size_t bytes); /* 64-byte aligned, not zeroed; free() */
 rh_status rh_cpu_weight_new(rh_backend *be, rh_weight **out, const void *data, rh_dtype t,
                             int32_t rows, int32_t cols, const int32_t *row_order, rh_error *err);
 void rh_cpu_weight_free(rh_backend *be, rh_weight *w);
+void rh_cpu_chunk_drop(rh_chunk *chunk); /* one user less; NULL is fine */
+/* Panel p of a weight from its rows; next: also fetch the rows of panel p + 1. */
+void rh_cpu_pack(const rh_cpu_kernels *k, uint8_t *dst, const rh_weight *w, int32_t p, bool next);
 void rh_cpu_embed(rh_backend *be, rh_buf *out, const rh_weight *w, const int32_t *ids, int32_t n,
                   float scale);
 static inline const uint8_t *rh_cpu_row(const rh_weight *w, int32_t r)

@@ -138,7 +138,7 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 
 const rh_cpu_kernels rh_cpu_avx512 = {
     .name = "cpu/avx512", .quantize = rh_quantize_avx512, .panels = rh_panels_avx512,
-    .dequantize = dequantize_row, .dots = dots, .tile = tile, .transpose = transpose, .dot = dot,
+    .pack = rh_pack_avx512, .dequantize = dequantize_row, .dots = dots, .tile = tile, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
     .max = max_of, .exp_sum = exp_sum, .rotate = rotate,
 };

@@ -132,7 +132,7 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 }
 
 const rh_cpu_kernels rh_cpu_generic = {
-    .name = "cpu/generic", .quantize = quantize, .panels = panels, .dequantize = dequantize_row,
+    .name = "cpu/generic", .quantize = quantize, .panels = panels, .pack = rh_pack_generic, .dequantize = dequantize_row,
     .dots = dots, .tile = tile, .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
     .glu = glu, .softcap = softcap, .max = max_of, .exp_sum = exp_sum, .rotate = rotate,
 };

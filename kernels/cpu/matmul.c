@@ -8,7 +8,7 @@
  *
  * Two ways, by how the weight is kept (weight.c):
  *   panels  x is quantised to 16 bits in blocks of 32, once for all targets, and multiplied
- *           with the integer codes of 16 rows at a time;
+ *           with the integer codes of 16 rows at a time; a stream is packed just before;
  *   rows    a few rows are expanded to float32 in scratch and multiplied with x as it is.
  * The work of all targets is cut into items, (a tile of tokens) x (a group of rows of one
  * target), which threads take one after the other. A row of x gives the same result, bit for
@@ -18,6 +18,7 @@ enum {
     TOKENS = 64,      /* a tile: its quantised rows stay in L2 while all panels pass */
     FLOAT_TOKENS = 128,
     FLOAT_ROWS = 16,  /* rows expanded at a time */
+    STREAM_PANELS = 2, /* packed at a time: they stay in L1 or L2 */
     TILE = 2048,      /* floats of one result tile */
     ITEM_BYTES = 1 << 16 /* of weights an item for few tokens, so that streams run long */
 };
@@ -29,11 +30,12 @@ typedef struct job {
     const float *x;         /* [n, ldx], columns from cols to ldx zero */
     size_t ldx;
     rh_xblock *xq;          /* [tile][blocks][tokens of the tile] */
-    float *rows;            /* [threads][FLOAT_ROWS][ldx] */
+    char *own;              /* [threads] of own_bytes: expanded rows, or packed panels */
+    size_t own_bytes;
     int32_t n_panel_tiles, n_float_tiles;
 } job;
 
-static bool packed(const rh_matmul_target *t) { return t->w->panels != NULL; }
+static bool packed(const rh_matmul_target *t) { return t->w->kept != RH_AS_FLOATS; }
 
 static int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
 
@@ -70,24 +72,34 @@ static void store(const rh_matmul_target *t, const float *tile, size_t ld, int32
     }
 }
 
-static void panel_item(const job *j, const rh_matmul_target *t, int32_t t0, int32_t r0, int32_t r1)
+/* Panels p .. p + n - 1 of a weight: where they are, or packed into own. */
+static const uint8_t *panels_at(const job *j, const rh_weight *w, int32_t p, int32_t n, char *own)
+{
+    if (w->kept == RH_AS_PANELS) return w->panels + (size_t)p * w->panel_bytes;
+    for (int32_t i = 0; i < n; i++)
+        rh_cpu_pack(j->k, (uint8_t *)own + (size_t)i * w->panel_bytes, w, p + i, j->n < 8);
+    return (const uint8_t *)own;
+}
+
+static void panel_item(const job *j, const rh_matmul_target *t, int32_t t0, int32_t r0, int32_t r1,
+                       char *own)
 {
     float tile[TILE];
     const rh_weight *w = t->w;
     int32_t n = min32(j->n - t0, TOKENS);
     const rh_xblock *x = j->xq + (size_t)t0 * (size_t)j->blocks;
-    int32_t step = TILE / RH_PANEL / n * RH_PANEL;
+    int32_t step = w->kept == RH_AS_STREAM ? STREAM_PANELS * RH_PANEL : TILE / RH_PANEL / n * RH_PANEL;
     for (int32_t r = r0; r < r1; r += step) {
         int32_t rows = min32(r1 - r, step), n_panels = (rows + RH_PANEL - 1) / RH_PANEL;
         size_t ld = (size_t)n_panels * RH_PANEL;
-        j->k->panels(tile, ld, w->panels + (size_t)(r / RH_PANEL) * w->panel_bytes, w->panel_bytes,
-                     n_panels, w->type, j->blocks, x, (int)n);
+        j->k->panels(tile, ld, panels_at(j, w, r / RH_PANEL, n_panels, own), w->panel_bytes, n_panels,
+                     w->type, j->blocks, x, (int)n);
         store(t, tile, ld, t0, n, r, rows);
     }
 }
 
 static void float_item(const job *j, const rh_matmul_target *t, int32_t t0, int32_t r0, int32_t r1,
-                       float *scratch)
+                       float *rows_own)
 {
     float tile[TILE];
     int32_t n = min32(j->n - t0, FLOAT_TOKENS);
@@ -95,21 +107,21 @@ static void float_item(const job *j, const rh_matmul_target *t, int32_t t0, int3
     for (int32_t r = r0; r < r1; r += FLOAT_ROWS) {
         int32_t rows = min32(r1 - r, FLOAT_ROWS);
         for (int32_t i = 0; i < rows; i++)
-            j->k->dequantize(scratch + (size_t)i * j->ldx, rh_cpu_row(t->w, r + i), t->w->type, j->cols);
-        j->k->dots(tile, FLOAT_ROWS, scratch, j->ldx, (int)rows, x, j->ldx, (int)n, (int32_t)j->ldx);
+            j->k->dequantize(rows_own + (size_t)i * j->ldx, rh_cpu_row(t->w, r + i), t->w->type, j->cols);
+        j->k->dots(tile, FLOAT_ROWS, rows_own, j->ldx, (int)rows, x, j->ldx, (int)n, (int32_t)j->ldx);
         store(t, tile, FLOAT_ROWS, t0, n, r, rows);
     }
 }
 
 /* Items are numbered target by target, and in a target tile by tile. */
-static void run_item(const job *j, int32_t item, float *scratch)
+static void run_item(const job *j, int32_t item, char *own)
 {
     const rh_matmul_target *t = j->targets;
     for (int32_t n; item >= (n = n_items(j, t)); t++) item -= n;
     int32_t rows = item_rows(j, t), groups = (t->w->rows + rows - 1) / rows;
     int32_t tile = item / groups, r0 = item % groups * rows, r1 = min32(r0 + rows, t->w->rows);
-    if (packed(t)) panel_item(j, t, tile * TOKENS, r0, r1);
-    else float_item(j, t, tile * FLOAT_TOKENS, r0, r1, scratch);
+    if (packed(t)) panel_item(j, t, tile * TOKENS, r0, r1, own);
+    else float_item(j, t, tile * FLOAT_TOKENS, r0, r1, (float *)own);
 }
 
 static void quantize_row(const job *j, int32_t row)
@@ -119,33 +131,39 @@ static void quantize_row(const job *j, int32_t row)
     j->k->quantize(out, (size_t)in_tile, j->x + (size_t)row * j->ldx, j->blocks);
 }
 
-/* Lay out scratch: quantised x, padded x, expanded rows of each thread. */
+static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+
+/* Lay out scratch: quantised x, padded x, each thread's own. */
 static rh_status prepare(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
 {
-    bool panels = false, floats = false;
-    for (int32_t i = 0; i < j->n_targets; i++) {
-        if (packed(&j->targets[i])) panels = true;
-        else floats = true;
-    }
+    size_t n = (size_t)j->n, threads = (size_t)c->head.threads, xq = 0, pad = 0;
     j->ldx = ((size_t)j->cols + 15) / 16 * 16;
-    size_t n = (size_t)j->n, pad = floats && j->ldx != (size_t)j->cols ? n * j->ldx * sizeof(float) : 0;
-    size_t xq = panels ? n * (size_t)j->blocks * sizeof(rh_xblock) : 0;
-    size_t rows = floats ? (size_t)FLOAT_ROWS * j->ldx * sizeof(float) : 0;
-    char *p = rh_cpu_scratch(c, pad + rows * (size_t)c->head.threads + xq);
+    for (int32_t i = 0; i < j->n_targets; i++) {
+        const rh_weight *w = j->targets[i].w;
+        if (w->kept == RH_AS_FLOATS) {
+            j->own_bytes = max_size(j->own_bytes, (size_t)FLOAT_ROWS * j->ldx * sizeof(float));
+            if (j->ldx != (size_t)j->cols) pad = n * j->ldx * sizeof(float);
+        } else {
+            xq = n * (size_t)j->blocks * sizeof(rh_xblock);
+            if (w->kept == RH_AS_STREAM)
+                j->own_bytes = max_size(j->own_bytes, STREAM_PANELS * w->panel_bytes);
+        }
+    }
+    j->own_bytes = (j->own_bytes + 63) / 64 * 64;
+    char *p = rh_cpu_scratch(c, threads * j->own_bytes + pad + xq);
     if (!p) return rh_fail_nomem(err);
-    j->rows = (float *)p;
-    p += rows * (size_t)c->head.threads;
-    if (rows) memset(j->rows, 0, rows * (size_t)c->head.threads);
+    j->own = p;
     j->x = x->data;
+    p += threads * j->own_bytes;
     if (pad) {
         float *padded = (float *)p;
+        memset(j->own, 0, threads * j->own_bytes); /* rows are expanded up to cols only */
         memset(padded, 0, pad);
         for (size_t i = 0; i < n; i++)
             memcpy(padded + i * j->ldx, x->data + i * (size_t)j->cols, (size_t)j->cols * sizeof(float));
         j->x = padded;
-        p += pad;
     }
-    j->xq = panels ? (rh_xblock *)p : NULL;
+    j->xq = xq ? (rh_xblock *)(p + pad) : NULL;
     j->n_panel_tiles = (j->n + TOKENS - 1) / TOKENS;
     j->n_float_tiles = (j->n + FLOAT_TOKENS - 1) / FLOAT_TOKENS;
     return RH_OK;
@@ -170,13 +188,13 @@ rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
         for (int32_t i = 0; i < n; i++) quantize_row(&j, i);
 #pragma omp parallel num_threads(be->threads)
     {
-        float *scratch = j.rows + (size_t)rh_cpu_thread() * FLOAT_ROWS * j.ldx;
+        char *own = j.own + (size_t)rh_cpu_thread() * j.own_bytes;
         if (parallel_rows) {
 #pragma omp for schedule(static)
             for (int32_t i = 0; i < n; i++) quantize_row(&j, i);
         }
 #pragma omp for schedule(dynamic)
-        for (int32_t i = 0; i < total; i++) run_item(&j, i, scratch);
+        for (int32_t i = 0; i < total; i++) run_item(&j, i, own);
     }
     return RH_OK;
 }

@@ -126,18 +126,15 @@ static void pack_block(uint8_t *dst, const uint8_t *b, int r, rh_dtype t, const 
     }
 }
 
-void rh_panel_pack(uint8_t *dst, const rh_weight *w, int32_t p)
+void rh_pack_generic(RH_PACK_PARAMS)
 {
-    const rh_panel_layout *l = rh_panel_layout_of(w->type);
-    const rh_dtype_info *info = rh_dtype_get(w->type);
-    const uint8_t *row[RH_PANEL];
-    int n = w->rows - p * RH_PANEL < RH_PANEL ? w->rows - p * RH_PANEL : RH_PANEL;
+    const rh_panel_layout *l = rh_panel_layout_of(type);
+    const rh_dtype_info *info = rh_dtype_get(type);
     size_t record = (size_t)l->header + (size_t)(l->codes + l->bits + l->scales) * (size_t)l->per_header;
-
-    for (int r = 0; r < n; r++) row[r] = rh_cpu_row(w, p * RH_PANEL + r);
-    for (int32_t b = 0; b < w->cols / info->block; b++, dst += record) {
+    (void)next;
+    for (int32_t b = 0; b < cols / info->block; b++, dst += record) {
         if (n < RH_PANEL || l->bits) memset(dst, 0, record);
         for (int r = 0; r < n; r++)
-            pack_block(dst, row[r] + (size_t)b * (size_t)info->bytes, r, w->type, l);
+            pack_block(dst, rows[r] + (size_t)b * (size_t)info->bytes, r, type, l);
     }
 }

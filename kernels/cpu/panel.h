@@ -37,7 +37,5 @@ typedef struct rh_panel_layout {
 static inline bool rh_panel_type(rh_dtype t) { return t >= RH_Q4_0 && t <= RH_Q6_K; }
 const rh_panel_layout *rh_panel_layout_of(rh_dtype t);
 size_t rh_panel_bytes(rh_dtype t, int32_t cols); /* of one panel */
-/* Pack panel p (rows 16 p ..) of w into dst [panel_bytes]. */
-void rh_panel_pack(uint8_t *dst, const rh_weight *w, int32_t p);
 
 #endif

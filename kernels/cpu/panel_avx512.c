@@ -44,6 +44,50 @@ void rh_quantize_avx512(RH_QUANTIZE_PARAMS)
         quantize_block(out + (size_t)b * stride, x + (size_t)b * RH_BLOCK);
 }
 
+/* 16 bytes at `at` of each of 16 rows -> 4 vectors, lane r of vector c being word c of row r:
+ * rows i, i + 4, i + 8, i + 12 fill register i, then words change places within quarters. */
+INLINE void words_of_rows(__m512i out[4], const uint8_t *const *rows, size_t at)
+{
+    __m512i z[4], t[4];
+    for (int i = 0; i < 4; i++) {
+        z[i] = _mm512_castsi128_si512(_mm_loadu_si128((const void *)(rows[i] + at)));
+        z[i] = _mm512_inserti32x4(z[i], _mm_loadu_si128((const void *)(rows[i + 4] + at)), 1);
+        z[i] = _mm512_inserti32x4(z[i], _mm_loadu_si128((const void *)(rows[i + 8] + at)), 2);
+        z[i] = _mm512_inserti32x4(z[i], _mm_loadu_si128((const void *)(rows[i + 12] + at)), 3);
+    }
+    t[0] = _mm512_unpacklo_epi32(z[0], z[1]);
+    t[1] = _mm512_unpackhi_epi32(z[0], z[1]);
+    t[2] = _mm512_unpacklo_epi32(z[2], z[3]);
+    t[3] = _mm512_unpackhi_epi32(z[2], z[3]);
+    out[0] = _mm512_unpacklo_epi64(t[0], t[2]);
+    out[1] = _mm512_unpackhi_epi64(t[0], t[2]);
+    out[2] = _mm512_unpacklo_epi64(t[1], t[3]);
+    out[3] = _mm512_unpackhi_epi64(t[1], t[3]);
+}
+
+static void pack_q8_0(uint8_t *dst, const uint8_t *const *rows, int32_t blocks, const uint8_t *next)
+{
+    const __m512i offset = _mm512_set1_epi8(-128);
+    for (int32_t b = 0; b < blocks; b++, dst += 544) {
+        size_t at = (size_t)b * 34;
+        if (next)
+            for (int i = 0; i < 544; i += 64) _mm_prefetch((const char *)next + 16 * at + i, _MM_HINT_T0);
+        for (int half = 0; half < 2; half++) {
+            __m512i w[4];
+            words_of_rows(w, rows, at + 2 + 16 * (size_t)half);
+            for (int v = 0; v < 4; v++)
+                _mm512_storeu_si512(dst + 64 * (4 * half + v), _mm512_xor_si512(w[v], offset));
+        }
+        for (int r = 0; r < RH_PANEL; r++) __builtin_memcpy(dst + 512 + 2 * r, rows[r] + at, 2);
+    }
+}
+
+void rh_pack_avx512(RH_PACK_PARAMS)
+{
+    if (type == RH_Q8_0 && n == RH_PANEL) pack_q8_0(dst, rows, cols / RH_BLOCK, next);
+    else rh_pack_generic(dst, rows, n, type, cols, next);
+}
+
 /* One block of a panel in registers: 8 vectors of codes (4 columns of 16 rows), scales. */
 typedef struct unpacked {
     __m512i code[8];

@@ -7,33 +7,86 @@
 #include "kernels/cpu/panel.h"
 
 /* Panels are streamed once a token: huge pages spare most faults at loading and most TLB
- * misses after it. Not zeroed, for packing writes every byte. */
-static void *alloc_panels(size_t bytes)
+ * misses after it. Weights are smaller than that pays for, so they share chunks. */
+enum { HUGE_PAGE = 2 << 20, CHUNK = 8 * HUGE_PAGE };
+
+static rh_chunk *chunk_new(size_t bytes)
 {
-    enum { HUGE_PAGE = 2 << 20 };
-    size_t align = bytes < 4 * (size_t)HUGE_PAGE ? 64 : (size_t)HUGE_PAGE;
-    if (bytes > SIZE_MAX - align) return NULL;
-    bytes = (bytes + align - 1) / align * align;
-    void *p = aligned_alloc(align, bytes);
+    size_t size = bytes > CHUNK / 2 ? (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : CHUNK;
+    rh_chunk *c = calloc(1, sizeof *c);
+    if (c && size >= bytes) c->base = aligned_alloc(HUGE_PAGE, size);
+    if (!c || !c->base) {
+        free(c);
+        return NULL;
+    }
 #ifdef MADV_HUGEPAGE
-    if (p && align == HUGE_PAGE) (void)madvise(p, bytes, MADV_HUGEPAGE); /* advice only */
+    (void)madvise(c->base, size, MADV_HUGEPAGE); /* advice only */
 #endif
-    return p;
+    c->size = size;
+    c->users = 1;
+    return c;
 }
 
-/* Quantised weights are repacked for fast mode; exact mode, and F32, F16 and BF16 in either,
- * read the mapped rows themselves (dots.c): nothing to load, no memory twice. */
+void rh_cpu_chunk_drop(rh_chunk *chunk)
+{
+    if (!chunk || --chunk->users) return;
+    free(chunk->base);
+    free(chunk);
+}
+
+/* A large weight gets a chunk of its own and leaves the one being filled as it is. */
+static uint8_t *take(rh_cpu *c, rh_chunk **chunk, size_t bytes)
+{
+    bytes = (bytes + 63) / 64 * 64;
+    bool fits = c->chunk && bytes <= c->chunk->size - c->chunk->used;
+    rh_chunk *from = fits ? c->chunk : chunk_new(bytes);
+    if (!from) return NULL;
+    if (bytes <= CHUNK / 2) {
+        if (from != c->chunk) {
+            rh_cpu_chunk_drop(c->chunk);
+            c->chunk = from;
+        }
+        from->users++;
+    }
+    *chunk = from;
+    from->used += bytes;
+    return from->base + from->used - bytes;
+}
+
+void rh_cpu_pack(const rh_cpu_kernels *k, uint8_t *dst, const rh_weight *w, int32_t p, bool next)
+{
+    const uint8_t *rows[RH_PANEL];
+    int32_t first = p * RH_PANEL, n = w->rows - first < RH_PANEL ? w->rows - first : RH_PANEL;
+    for (int32_t r = 0; r < n; r++) rows[r] = rh_cpu_row(w, first + r);
+    next = next && !w->row_order && first + 2 * RH_PANEL <= w->rows;
+    k->pack(dst, rows, (int)n, w->type, w->cols, next ? rows[0] + RH_PANEL * w->row_bytes : NULL);
+}
+
 static rh_status repack(rh_cpu *c, rh_weight *w, rh_error *err)
 {
     int32_t n_panels = (w->rows + RH_PANEL - 1) / RH_PANEL;
-    w->panel_bytes = rh_panel_bytes(w->type, w->cols);
-    if (n_panels && w->panel_bytes > SIZE_MAX / (size_t)n_panels) return rh_fail_nomem(err);
-    w->panels = alloc_panels(w->panel_bytes * (size_t)n_panels);
+    if (w->panel_bytes > (SIZE_MAX / 2) / (size_t)n_panels) return rh_fail_nomem(err);
+    w->panels = take(c, &w->chunk, w->panel_bytes * (size_t)n_panels);
     if (!w->panels) return rh_fail_nomem(err);
 #pragma omp parallel for num_threads(c->head.threads) schedule(dynamic, 8) if (n_panels > 16)
     for (int32_t p = 0; p < n_panels; p++)
-        rh_panel_pack(w->panels + (size_t)p * w->panel_bytes, w, p);
+        rh_cpu_pack(c->k, w->panels + (size_t)p * w->panel_bytes, w, p, false);
     return RH_OK;
+}
+
+/* In fast mode quantised weights become panels. Q8_0 does so in cache as it is read: its
+ * bytes only change places, and the largest matrix of a small model, the embedding that is
+ * also the output, is of this type; to copy it would be most of the time to the first token,
+ * and of the memory. F32, F16 and BF16, and all types in exact mode, stay rows. */
+static rh_status keep(rh_cpu *c, rh_weight *w, rh_error *err)
+{
+    if (c->head.exact || !rh_panel_type(w->type)) {
+        w->kept = RH_AS_FLOATS;
+        return RH_OK;
+    }
+    w->panel_bytes = rh_panel_bytes(w->type, w->cols);
+    w->kept = w->type == RH_Q8_0 ? RH_AS_STREAM : RH_AS_PANELS;
+    return w->kept == RH_AS_PANELS ? repack(c, w, err) : RH_OK;
 }
 
 rh_status rh_cpu_weight_new(rh_backend *be, rh_weight **out, const void *data, rh_dtype t,
@@ -56,10 +109,8 @@ rh_status rh_cpu_weight_new(rh_backend *be, rh_weight **out, const void *data, r
         }
         memcpy(w->row_order, row_order, (size_t)rows * sizeof *row_order);
     }
-    if (!be->exact && rh_panel_type(t)) {
-        status = repack(rh_cpu_of(be), w, err);
-        if (status) goto fail;
-    }
+    status = keep(rh_cpu_of(be), w, err);
+    if (status) goto fail;
     *out = w;
     return RH_OK;
 fail:
@@ -72,7 +123,7 @@ void rh_cpu_weight_free(rh_backend *be, rh_weight *w)
     (void)be;
     if (!w) return;
     free(w->row_order);
-    free(w->panels);
+    rh_cpu_chunk_drop(w->chunk);
     free(w);
 }
 
