@@ -18,6 +18,7 @@ const char *rh_collapse_words(const rh_steer_run *run);
 
 /* figures.c */
 void rh_put_figures(const rh_pen *p, const rh_steer_report *r);
+void rh_put_guards(const rh_pen *p, const rh_steer_report *r);
 void rh_put_projections(const rh_pen *p, const rh_steer_report *r);
 
 /* tokens.c: `" San" +12.1  " Fran" +9.2`, wrapped behind indent; `used` columns are there already.

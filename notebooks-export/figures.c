@@ -112,6 +112,30 @@ void rh_put_figures(const rh_pen *p, const rh_steer_report *r)
     put_keys(p, r, &at);
 }
 
+/* ---- guards ------------------------------------------------------------------------------------ */
+
+void rh_put_guards(const rh_pen *p, const rh_steer_report *r)
+{
+    bool any = false;
+    for (int32_t k = 0; k < r->n_runs; k++)
+        for (int32_t i = 0; i < r->runs[k].n_guards; i++) {
+            const rh_guard_count *g = &r->runs[k].guards[i];
+            char label[RH_NUMBER], share[RH_NUMBER];
+            char *action = rh_clean_line(p, g->action < r->n_actions ? r->actions[g->action] : "");
+            rh_str text = {0};
+            if (!any) rh_heading(p, "guards");
+            any = true;
+            rh_run_label(label, r, &r->runs[k]);
+            rh_spaces(p, 2);
+            rh_put(p, RH_PLAIN, 15, label);
+            rh_str_printf(&text, "held at %lld of %lld positions (%s): %s", (long long)g->fired, (long long)g->tested,
+                          rh_percent(share, p, g->tested ? (double)g->fired / (double)g->tested : NAN), action);
+            if (text.data) rh_paragraph(p, RH_PLAIN, 17, 17, text.data);
+            rh_drop(p, &text);
+            rh_line_free(action);
+        }
+}
+
 /* ---- projections ------------------------------------------------------------------------------- */
 
 /* One action's block: the scale of its bars, and what is shown. */

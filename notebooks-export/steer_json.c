@@ -32,6 +32,19 @@ static json_t *next_shift(rh_json *j, const rh_shift *s)
     return o;
 }
 
+static json_t *guards(rh_json *j, const rh_steer_run *run)
+{
+    json_t *a = rh_json_array(j);
+    for (int32_t i = 0; i < run->n_guards; i++) {
+        json_t *o = rh_json_object(j);
+        rh_json_integer(j, o, "action", run->guards[i].action);
+        rh_json_integer(j, o, "tested", run->guards[i].tested);
+        rh_json_integer(j, o, "fired", run->guards[i].fired);
+        rh_json_push(j, a, o);
+    }
+    return a;
+}
+
 static json_t *projections(rh_json *j, const rh_steer_run *run)
 {
     json_t *a = rh_json_array(j);
@@ -93,6 +106,7 @@ static json_t *run_value(rh_json *j, const rh_steer_run *run)
     rh_json_bool(j, o, "loops", run->loops);
     rh_json_bool(j, o, "garbled", run->garbled);
     rh_json_number(j, o, "relative_norm", run->relative_norm);
+    rh_json_set(j, o, "guards", guards(j, run));
     rh_json_set(j, o, "projection", projections(j, run));
     rh_json_set(j, o, "up", changes(j, run->first.up, run->first.n_up));
     rh_json_set(j, o, "down", changes(j, run->first.down, run->first.n_down));

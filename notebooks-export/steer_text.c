@@ -72,6 +72,7 @@ rh_status rh_export_steer_text(rh_str *out, const rh_steer_report *r, const rh_t
     put_title(&pen, r);
     if (r->n_runs > 0) rh_put_texts(&pen, r);
     if (r->n_runs > 0) rh_put_figures(&pen, r);
+    rh_put_guards(&pen, r);
     rh_put_projections(&pen, r);
     put_shifts(&pen, r);
     for (int32_t i = 0; i < r->n_geometry && !out->failed; i++) rh_put_geometry(&pen, &r->geometry[i]);

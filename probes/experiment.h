@@ -27,6 +27,10 @@ typedef struct rh_experiment {
     int32_t *n_tokens;          /* [n_runs] */
 } rh_experiment;
 
+/* steer.c: the bound actions of an evaluation's action i, one a layer, are items [*first, *first + n) of
+ * x->actions[run]; returns n. */
+int32_t rh_bound_items(int32_t *first, const rh_experiment *x, int32_t run, int32_t action);
+
 /* score.c: fills `first` and `next`, `surprisal` of all runs. */
 rh_status rh_score_shifts(rh_steer_run *runs, const rh_experiment *x, rh_error *err);
 rh_status rh_score_surprisal(rh_steer_run *runs, const rh_experiment *x, rh_error *err);

@@ -74,22 +74,10 @@ static void choose_sites(track *t, int32_t n_layers)
 
 /* ---- positions -------------------------------------------------------------------------------- */
 
-/* The mask of evaluation action i among the run's bound ones, which follow the evaluation's order,
- * one a layer. */
 static const rh_mask *mask_of(const rh_experiment *x, int32_t run, int32_t action)
 {
-    const rh_actions *bound = &x->actions[run];
-    int32_t k = 0;
-    for (int32_t i = 0; i <= action; i++) {
-        const rh_value *v = &x->e->actions[i].value;
-        int32_t n = v->kind == RH_VALUE_VECTOR ? v->vector->n_layers : v->n_layers;
-        const int32_t *layers = v->kind == RH_VALUE_VECTOR ? v->vector->layers : v->layers;
-        int32_t first = k;
-        for (int32_t l = 0; l < n; l++)
-            if (k < bound->n && layers && bound->items[k].layer == layers[l]) k++;
-        if (i == action) return first < k ? &bound->items[first].mask : NULL;
-    }
-    return NULL;
+    int32_t first;
+    return rh_bound_items(&first, x, run, action) ? &x->actions[run].items[first].mask : NULL;
 }
 
 static void places_free(places *p)

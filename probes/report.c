@@ -51,6 +51,7 @@ static void run_free(rh_steer_run *r)
     free(r->ids);
     shift_free(&r->first);
     shift_free(&r->next);
+    free(r->guards);
     free(r->projections);
     watches_free(r->watches, r->n_watches);
 }

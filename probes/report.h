@@ -46,6 +46,10 @@ typedef struct rh_shift {
     rh_token_change *up, *down; int32_t n_up, n_down;
 } rh_shift;
 
+/* `when …`: positions that the action's mask covered, and those where the guard held; over all of its
+ * layers, while the text was generated. */
+typedef struct rh_guard_count { int32_t action; int64_t tested, fired; } rh_guard_count;
+
 typedef struct rh_steer_run {
     bool unsteered;              /* no actions at all. Strength 0 with an `ablate` is a run of its own */
     double strength;             /* 0: unsteered */
@@ -59,6 +63,7 @@ typedef struct rh_steer_run {
     bool loops, garbled;         /* the two ways to collapse; thresholds in diagnose.h */
     bool collapsed;              /* either */
     double relative_norm;        /* |strength|*‖v‖ / median ‖h‖ at the (first) site over the unsteered prompt */
+    rh_guard_count *guards; int32_t n_guards;  /* of the actions that have one */
     rh_projection *projections; int32_t n_projections;
     rh_watch_track *watches; int32_t n_watches;
 } rh_steer_run;

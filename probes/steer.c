@@ -83,6 +83,23 @@ static void experiment_free(rh_experiment *x)
     rh_prompt_free(&x->prompt);
 }
 
+/* Bound actions follow the evaluation's order, and each its layers'; a span of rank 0 has none. */
+int32_t rh_bound_items(int32_t *first, const rh_experiment *x, int32_t run, int32_t action)
+{
+    const rh_actions *bound = &x->actions[run];
+    int32_t k = 0;
+    *first = 0;
+    for (int32_t i = 0; i <= action; i++) {
+        const rh_value *v = &x->e->actions[i].value;
+        int32_t n = v->kind == RH_VALUE_VECTOR ? v->vector->n_layers : v->n_layers;
+        const int32_t *layers = v->kind == RH_VALUE_VECTOR ? v->vector->layers : v->layers;
+        *first = k;
+        for (int32_t l = 0; l < n; l++)
+            if (k < bound->n && layers && bound->items[k].layer == layers[l]) k++;
+    }
+    return k - *first;
+}
+
 /* ---- generation ------------------------------------------------------------------------------- */
 
 /* Where ‖v‖ and the median ‖h‖ are measured: the first steer action, at its first layer; without
@@ -183,6 +200,25 @@ static char *copy_text(const char *s, size_t n)
     return copy;
 }
 
+/* Read before the later passes, which test the guards again. */
+static rh_status fill_guards(rh_steer_run *run, const rh_experiment *x, int32_t r, rh_error *err)
+{
+    run->guards = rh_calloc((size_t)x->e->n_actions, sizeof *run->guards);
+    if (!run->guards) return rh_fail_nomem(err);
+    for (int32_t i = 0; r > 0 && i < x->e->n_actions; i++) {
+        int32_t first, n = rh_bound_items(&first, x, r, i);
+        if (!x->e->actions[i].guard) continue;
+        rh_guard_count *c = &run->guards[run->n_guards++];
+        c->action = i;
+        for (int32_t k = first; k < first + n; k++) {
+            const rh_guard *g = x->actions[r].items[k].guard;
+            if (g && g->tested) c->tested += *g->tested;
+            if (g && g->fired) c->fired += *g->fired;
+        }
+    }
+    return RH_OK;
+}
+
 static rh_status fill_run(rh_steer_run *run, const rh_experiment *x, int32_t r, const rh_steer_report *report,
                           rh_error *err)
 {
@@ -198,6 +234,7 @@ static rh_status fill_run(rh_steer_run *run, const rh_experiment *x, int32_t r, 
     run->ids = rh_calloc((size_t)g->n_ids, sizeof *run->ids);
     if (!run->text || !run->ids) return rh_fail_nomem(err);
     if (g->n_ids) memcpy(run->ids, g->ids, (size_t)g->n_ids * sizeof *run->ids);
+    RH_TRY(fill_guards(run, x, r, err));
     return rh_repeated_3grams(&run->repeated, run->ids, run->n_ids, err);
 }
 

@@ -70,13 +70,14 @@ const rh_steer_report *fabricate_steer(void)
 
 /* ---- hostile ------------------------------------------------------------------------------------ */
 
+static rh_guard_count guards[] = {{0, 7, 3}};
 static rh_projection generated[] = {{0, 3, RH_ATTN_OUT, true, true, 5, 1, 0, 2, 2}};
 
 static rh_steer_run hostile_runs[] = {
     {.unsteered = true, .text = "", .stop = "token", .first = {.position = -1}, .next = {.position = -1}},
     {.strength = 1, .text = "\x1b[31mred\x1b[0m \x07\r\nnext\rover \xC2\x9B" "2J \xE2\x80\xAE" "reversed\xE2\x80\xAC\t|",
      .stop = "string", .first = {.position = 7, .kl = 0.25}, .next = {.position = 7, .kl = 0.25}, .surprisal = 12,
-     .repeated = 1, .loops = true, .collapsed = true, .projections = generated, .n_projections = 1},
+     .repeated = 1, .loops = true, .collapsed = true, .guards = guards, .n_guards = 1, .projections = generated, .n_projections = 1},
     {.strength = -1, .text = "東京は日本の首都です。人口は約千四百万人で、世界最大級の都市のひとつです。 🌧️🌉 fog \xF0\x9F\x8C",
      .stop = "length", .first = {.position = -1}, .next = {.position = -1}},
 };

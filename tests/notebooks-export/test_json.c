@@ -108,6 +108,8 @@ static void hostile(void **state)
     assert_non_null(strstr(json_string_value(at(o, "runs.2.text")), "fog \xEF\xBF\xBD"));
     text_is(o, "prompt", "line one\nline\ttwo \xEF\xBF\xBD");
     text_is(o, "runs.1.projection.0.over", "generated");
+    number_is(o, "runs.1.guards.0.tested", 7);
+    number_is(o, "runs.1.guards.0.fired", 3);
     json_decref(o);
 }
 
