@@ -89,6 +89,8 @@ typedef struct rh_statement {
     int32_t n_mask;
     rh_range mask_range;     /* source NULL: none */
     rh_range guard;          /* source NULL: none */
+    bool guard_cosine, guard_less, guard_equal; /* cos, else dot; < or <=, else > or >=; one of the = ones */
+    rh_expr *guard_vector, *guard_threshold;
 } rh_statement;
 
 #endif

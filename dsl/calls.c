@@ -14,20 +14,20 @@ static bool unknown_function(rh_checker *c, const rh_expr *e)
     else if (near)
         rh_diag_hint(d, "did you mean %s?", near);
     else
-        rh_diag_hint(d, "the functions are unit, norm, rescale, dot, cos, angle, proj, reject, span, mean, lerp, slerp, free; "
-                        "sources are dim, act, token, unembed, load, random");
+        rh_diag_hint(d, "the functions are unit, norm, rescale, dot, cos, angle, proj, reject, span, mean, lerp, slerp, free, "
+                        "resid_norm; sources are dim, pca, lda, logreg, act, neutral, token, unembed, load, random");
     return false;
 }
 
 bool rh_check_count(rh_checker *c, const rh_expr *e, const rh_function *f)
 {
     int32_t given = 0, want = (int32_t)strlen(f->args);
-    bool more = want > 0 && f->args[want - 1] == '+';
-    if (more) want--;
+    bool more = want > 0 && f->args[want - 1] == '+', optional = want > 0 && f->args[want - 1] == '?';
+    if (more || optional) want--;
     for (int32_t i = 0; i < e->n_args; i++) given += !e->args[i].option.text;
-    if (more ? given >= want : given == want) return true;
-    rh_diag *d = rh_diag_add(c->diags, RH_EKIND, e->range, "%s takes %s%d argument%s, not %d", f->name, more ? "at least " : "",
-                             (int)want, want == 1 ? "" : "s", (int)given);
+    if (more ? given >= want : given == want || (optional && given == want - 1)) return true;
+    rh_diag *d = rh_diag_add(c->diags, RH_EKIND, e->range, "%s takes %s%d argument%s, not %d", f->name,
+                             more ? "at least " : optional ? "at most " : "", (int)want, want == 1 ? "" : "s", (int)given);
     rh_diag_hint(d, "%s", f->usage);
     return false;
 }
@@ -45,9 +45,10 @@ static bool check_arg_kind(rh_checker *c, const rh_operand *op, char letter, con
 {
     rh_value_kind kind = rh_operand_node(c, op)->kind;
     bool vector = kind == RH_VALUE_VECTOR, span = kind == RH_VALUE_SPAN, scalar = kind == RH_VALUE_SCALAR;
-    bool fits = letter == 'v' ? vector : letter == 'n' ? scalar : letter == 'o' ? vector || span : vector || scalar;
+    bool moves = scalar && letter == 'p' && rh_operand_node(c, op)->place != RH_PLACE_CONSTANT;
+    bool fits = letter == 'v' ? vector : letter == 'n' ? scalar : letter == 'o' || letter == 'p' ? vector || span || moves : vector || scalar;
     if (fits) return true;
-    const char *want = letter == 'v' ? "a vector" : letter == 'n' ? "a scalar" : letter == 'o' ? "a vector or a span" : "vectors or scalars";
+    const char *want = letter == 'v' ? "a vector" : letter == 'n' ? "a scalar" : letter == 'e' ? "vectors or scalars" : "a vector or a span";
     rh_diag *d = rh_diag_add(c->diags, RH_EKIND, op->range, "%s takes %s here, and this is %s", f->name, want, rh_kind_text(kind));
     rh_diag_label(d, op->range, "%s", rh_kind_text(kind) + 2);
     if (letter == 'n' && vector)
@@ -179,8 +180,8 @@ bool rh_check_call(rh_checker *c, rh_expr *e, rh_operand *out)
     if (!f) return unknown_function(c, e);
     if (f->id == RH_FN_LATER) {
         rh_diag *d = rh_diag_add(c->diags, RH_EUNSUPPORTED, e->range, "%s is not there yet", f->name);
-        rh_diag_hint(d, "this version has the sources dim, act, token, unembed, load, random");
+        rh_diag_hint(d, "it belongs to the features of SAEs; a number in its place works: 3.5");
         return false;
     }
-    return f->id <= RH_FN_RANDOM ? rh_check_source(c, e, f, out) : check_function(c, e, f, out);
+    return f->id <= RH_FN_RESID_NORM ? rh_check_source(c, e, f, out) : check_function(c, e, f, out);
 }

@@ -5,7 +5,7 @@
 #include "dsl/checker.h"
 #include "dsl/functions.h"
 
-/* sources.c: dim, act, token, unembed, load, random. */
+/* sources.c: dim, act, … resid_norm. */
 bool rh_check_source(rh_checker *c, rh_expr *e, const rh_function *f, rh_operand *out);
 /* "dot takes 2 arguments: dot(a, b)"; false if the number is wrong. Options do not count. */
 bool rh_check_count(rh_checker *c, const rh_expr *e, const rh_function *f);

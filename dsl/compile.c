@@ -68,7 +68,11 @@ static rh_status check_names(compiler *c)
     rh_scope *scope = &c->p->book.scope;
     int32_t *order = NULL;
     rh_status status = rh_scope_order(&order, scope, c->diags);
-    for (size_t i = 0; !status && i < n_actions(c); i++) status = rh_scope_reach(scope, action_at(c, i)->expr);
+    for (size_t i = 0; !status && i < n_actions(c); i++) {
+        const rh_statement *s = action_at(c, i);
+        rh_expr *const exprs[RH_N_OF_ACTION] = {s->expr, s->amount, s->guard_vector, s->guard_threshold};
+        for (int k = 0; !status && k < RH_N_OF_ACTION; k++) status = rh_scope_reach(scope, exprs[k]);
+    }
     for (size_t i = 0; !status && i < scope->n && !c->diags->more; i++) {
         rh_binding *b = &scope->items[order[i]];
         rh_operand value;
@@ -105,12 +109,15 @@ static bool needs_layer(compiler *c, const rh_operand *o)
     return false;
 }
 
-/* Where an action applies its value. */
-static bool place_action(compiler *c, const rh_operand *o, int32_t *site)
+/* Where an action acts: its value, its amount and its guard live together, as if added up. */
+static bool place_action(compiler *c, const rh_operand *ops, int32_t n, rh_joined *at)
 {
-    *site = rh_operand_node(&c->checker, o)->site;
-    if (*site < 0) *site = c->layer_site;
-    return *site >= 0 || needs_layer(c, o);
+    if (!rh_join(&c->checker, ops, n, at)) return false;
+    if (at->site < 0) at->site = c->layer_site;
+    if (at->site >= 0) return true;
+    int32_t i = 0;
+    while (rh_operand_node(&c->checker, &ops[i])->place != at->place) i++;
+    return needs_layer(c, &ops[i]);
 }
 
 static bool width_differs(const compiler *c, const rh_node *n, int32_t site)
@@ -159,30 +166,44 @@ static rh_status add_parts(compiler *c, rh_compiled_value *v, const rh_expr *e, 
     return status;
 }
 
-/* cap, clamp, scale and guards are read to the end, and refused in one line. */
-static bool is_there(compiler *c, const rh_statement *s)
-{
-    static const char *const words[] = {"steer", "ablate", "cap", "clamp", "scale"};
-    if (s->action > RH_ABLATE_WORD) {
-        rh_diag *d = rh_diag_add(c->diags, RH_EUNSUPPORTED, s->word, "%s is not there yet", words[s->action]);
-        rh_diag_hint(d, "this version has the actions steer and ablate");
-        return false;
-    }
-    if (!s->guard.source) return true;
-    rh_diag *d = rh_diag_add(c->diags, RH_EUNSUPPORTED, s->guard, "guards are not there yet");
-    rh_diag_hint(d, "leave it out: the action then acts at every position of its mask");
-    return false;
-}
+static const char *const ACTION_WORDS[] = {"steer", "ablate", "cap", "clamp", "scale"};
 
 static bool fits_action(compiler *c, const rh_statement *s, const rh_operand *o)
 {
     rh_value_kind kind = rh_operand_node(&c->checker, o)->kind;
-    if (kind == RH_VALUE_VECTOR || (kind == RH_VALUE_SPAN && s->action == RH_ABLATE_WORD)) return true;
-    rh_diag *d = rh_diag_add(c->diags, RH_EKIND, o->range, "%s, and this is %s",
-                             s->action == RH_ABLATE_WORD ? "ablate takes a vector or a span" : "steer takes a vector", rh_kind_text(kind));
+    bool ablate = s->action == RH_ABLATE_WORD;
+    if (kind == RH_VALUE_VECTOR || (kind == RH_VALUE_SPAN && ablate)) return true;
+    rh_diag *d = rh_diag_add(c->diags, RH_EKIND, o->range, "%s takes %s, and this is %s", ACTION_WORDS[s->action],
+                             ablate ? "a vector or a span" : "a vector", rh_kind_text(kind));
     rh_diag_label(d, o->range, "%s", rh_kind_text(kind) + 2);
-    rh_diag_hint(d, kind == RH_VALUE_SPAN ? "a span can be ablated"
-                    : s->action == RH_ABLATE_WORD ? "ablate v removes the direction of v" : "multiply a vector by it");
+    rh_diag_hint(d, "%s", kind == RH_VALUE_SPAN ? "a span can be ablated"
+                          : ablate ? "ablate v removes the direction of v"
+                          : s->action == RH_CAP_WORD   ? "cap v at 3 keeps the component along v at 3 or below"
+                          : s->action == RH_CLAMP_WORD ? "clamp v at 3 makes the component along v 3"
+                          : s->action == RH_SCALE_WORD ? "scale v by 2 doubles the component along v"
+                                                       : "multiply a vector by it");
+    return false;
+}
+
+static bool fits_amount(compiler *c, const rh_statement *s, const rh_operand *o)
+{
+    rh_value_kind kind = rh_operand_node(&c->checker, o)->kind;
+    const char *word = ACTION_WORDS[s->action], *between = s->action == RH_SCALE_WORD ? "by" : "at";
+    if (kind == RH_VALUE_SCALAR) return true;
+    rh_diag *d = rh_diag_add(c->diags, RH_EKIND, o->range, "%s takes a scalar after %s, and this is %s", word, between, rh_kind_text(kind));
+    rh_diag_label(d, o->range, "%s", rh_kind_text(kind) + 2);
+    rh_diag_hint(d, "norm(v) and dot(a, b) are scalars: %s v %s %s", word, between, s->action == RH_SCALE_WORD ? "0.5" : "norm(v)");
+    return false;
+}
+
+static bool fits_guard(compiler *c, const rh_operand *o, bool vector)
+{
+    rh_value_kind kind = rh_operand_node(&c->checker, o)->kind;
+    if (kind == (vector ? RH_VALUE_VECTOR : RH_VALUE_SCALAR)) return true;
+    rh_diag *d = rh_diag_add(c->diags, RH_EKIND, o->range, vector ? "a guard compares h with a vector, and this is %s"
+                                                                  : "a guard's limit is a scalar, and this is %s", rh_kind_text(kind));
+    rh_diag_label(d, o->range, "%s", rh_kind_text(kind) + 2);
+    rh_diag_hint(d, "when cos(h, v) > 0.2");
     return false;
 }
 
@@ -195,21 +216,50 @@ static const char *text_of(compiler *c, rh_range r)
     return text;
 }
 
+/* The action's values, checked; all of them before the first error ends it. which[k]: what ops[k] is. */
+static int32_t check_action(compiler *c, const rh_statement *s, rh_operand ops[RH_N_OF_ACTION], rh_part_of_action which[RH_N_OF_ACTION])
+{
+    rh_expr *const exprs[RH_N_OF_ACTION] = {s->expr, s->amount, s->guard_vector, s->guard_threshold};
+    int32_t n = 0;
+    bool ok = true;
+    for (int k = 0; k < RH_N_OF_ACTION && !c->checker.no_memory; k++) {
+        if (!exprs[k]) continue;
+        bool fits = rh_check_expr(&c->checker, exprs[k], &ops[n]);
+        if (fits)
+            fits = k == RH_ACTS_WITH ? fits_action(c, s, &ops[n]) : k == RH_AMOUNT ? fits_amount(c, s, &ops[n])
+                                                                                 : fits_guard(c, &ops[n], k == RH_GUARD_VECTOR);
+        ok &= fits;
+        which[n++] = (rh_part_of_action)k;
+    }
+    return ok && !c->checker.no_memory ? n : 0;
+}
+
 static rh_status add_action(compiler *c, const rh_statement *s)
 {
     rh_program *p = c->p;
-    rh_operand o;
-    int32_t site;
-    if (!is_there(c, s)) return RH_OK;
-    if (!rh_check_expr(&c->checker, s->expr, &o)) return c->checker.no_memory ? RH_ENOMEM : RH_OK;
-    if (!fits_action(c, s, &o) || !place_action(c, &o, &site)) return RH_OK;
-    rh_compiled_value a = {.statement = s, .text = text_of(c, s->range)};
-    RH_TRY(add_root(c, (rh_root){.node = o.node, .site = site, .hard = true, .range = o.range}, &a.root));
-    if (s->action == RH_STEER_WORD && !wrong(c)) RH_TRY(add_parts(c, &a, s->expr, site));
+    rh_operand ops[RH_N_OF_ACTION];
+    rh_part_of_action which[RH_N_OF_ACTION];
+    rh_joined at;
+    int32_t n = check_action(c, s, ops, which);
+    if (n == 0 || !place_action(c, ops, n, &at)) return c->checker.no_memory ? RH_ENOMEM : RH_OK;
+    rh_compiled_value a = {.statement = s, .text = text_of(c, s->range), .roots = {-1, -1, -1, -1}};
+    for (int32_t k = 0; k < n; k++)
+        RH_TRY(add_root(c, (rh_root){.node = ops[k].node, .site = at.site, .d = at.d, .hard = true, .range = ops[k].range}, &a.roots[which[k]]));
+    if (s->action == RH_STEER_WORD && !wrong(c)) RH_TRY(add_parts(c, &a, s->expr, at.site));
     if (!a.text || !RH_GROW(p->actions, p->actions_capacity, p->n_actions)) return RH_ENOMEM;
     p->actions[p->n_actions++] = a;
-    if (c->context < 0) c->context = site;
+    if (c->context < 0) c->context = at.site;
     return RH_OK;
+}
+
+/* A mask or a guard behind a bare value. */
+static bool only_a_value(compiler *c, const rh_statement *s)
+{
+    if (!s->mask_range.source && !s->guard.source) return true;
+    rh_diag *d = s->mask_range.source ? rh_diag_add(c->diags, RH_EKIND, s->mask_range, "a value has no positions")
+                                      : rh_diag_add(c->diags, RH_EKIND, s->guard, "a value has no guard");
+    rh_diag_hint(d, "only actions have: steer v %s", s->mask_range.source ? "on last" : "when cos(h, v) > 0.2");
+    return false;
 }
 
 static rh_status add_value(compiler *c, const rh_statement *s)
@@ -217,17 +267,12 @@ static rh_status add_value(compiler *c, const rh_statement *s)
     rh_program *p = c->p;
     rh_operand o;
     int32_t site;
-    if (s->mask_range.source) {
-        rh_diag *d = rh_diag_add(c->diags, RH_EKIND, s->mask_range, "a value has no positions");
-        rh_diag_hint(d, "only actions have: steer %s", "v on last");
-        return RH_OK;
-    }
-    if (!is_there(c, s)) return RH_OK;
+    if (!only_a_value(c, s)) return RH_OK;
     if (!rh_check_expr(&c->checker, s->expr, &o)) return c->checker.no_memory ? RH_ENOMEM : RH_OK;
     if (!place_value(c, &o, &site)) return RH_OK;
     rh_value_kind kind = rh_operand_node(&c->checker, &o)->kind;
-    p->value = (rh_compiled_value){.statement = s, .text = text_of(c, s->range)};
-    RH_TRY(add_root(c, (rh_root){.node = o.node, .site = site, .hard = true, .range = o.range}, &p->value.root));
+    p->value = (rh_compiled_value){.statement = s, .text = text_of(c, s->range), .roots = {-1, -1, -1, -1}};
+    RH_TRY(add_root(c, (rh_root){.node = o.node, .site = site, .hard = true, .range = o.range}, &p->value.roots[RH_ACTS_WITH]));
     if (kind == RH_VALUE_VECTOR && !wrong(c)) RH_TRY(add_parts(c, &p->value, s->expr, site));
     p->has_value = true;
     c->context = site;

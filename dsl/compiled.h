@@ -6,10 +6,14 @@
 #include "dsl/parts.h"
 #include "dsl/plan.h"
 
+/* The values of one action: what it acts with; the number after `at` or `by`; the guard's vector
+ * and number. */
+typedef enum rh_part_of_action { RH_ACTS_WITH = 0, RH_AMOUNT, RH_GUARD_VECTOR, RH_THRESHOLD, RH_N_OF_ACTION } rh_part_of_action;
+
 typedef struct rh_compiled_value {   /* an action, or the bare value */
     const rh_statement *statement;
     const char *text;                /* as written */
-    int32_t root;
+    int32_t roots[RH_N_OF_ACTION];   /* -1: it has none */
     int32_t first_part, n_parts;     /* in parts; each has a root of its own */
 } rh_compiled_value;
 

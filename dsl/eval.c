@@ -176,8 +176,12 @@ static bool do_slerp(evaluator *ev)
 static bool do_atom(evaluator *ev)
 {
     const float *v = vector_out(ev);
+    bool scalar = ev->step->kind == RH_VALUE_SCALAR;
     for (int32_t j = 0; j < ev->step->d; j++)
-        if (!isfinite(v[j])) return fail(ev, RH_EVALUE, "this vector is not finite", "its file is damaged, or the model's states overflow");
+        if (!isfinite(v[j]))
+            return fail(ev, RH_EVALUE, scalar ? "this number is not finite" : "this vector is not finite",
+                        scalar ? "the model's states overflow" : "its file is damaged, or the model's states overflow");
+    if (scalar) ev->value->scalar[ev->layer] = v[0];
     return true;
 }
 
@@ -211,7 +215,8 @@ static bool do_layer(evaluator *ev, const float **rows)
 
 static bool allocate(rh_step_value *v, const rh_step *s)
 {
-    if (s->kind == RH_VALUE_SCALAR) return (v->scalar = rh_calloc((size_t)s->n, sizeof *v->scalar)) != NULL;
+    if (s->kind == RH_VALUE_SCALAR) v->scalar = rh_calloc((size_t)s->n, sizeof *v->scalar);
+    if (s->kind == RH_VALUE_SCALAR && (!v->scalar || s->op != RH_OP_ATOM)) return v->scalar != NULL;
     if (s->kind == RH_VALUE_SPAN) return (v->span = rh_calloc((size_t)s->n, sizeof *v->span)) != NULL;
     if (s->d > 0 && (size_t)s->n > SIZE_MAX / sizeof(float) / (size_t)s->d) return false;
     return (v->vector = rh_calloc((size_t)s->n * (size_t)s->d, sizeof *v->vector)) != NULL;

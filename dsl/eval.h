@@ -5,7 +5,7 @@
 
 #include "dsl/plan.h"
 
-typedef struct rh_step_value { /* one of the three, by the step's kind */
+typedef struct rh_step_value { /* one of the three, by the step's kind; an atom that is a scalar has two */
     double *scalar;            /* [n] */
     float *vector;             /* [n, d] */
     rh_span *span;             /* [n] */

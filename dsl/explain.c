@@ -8,6 +8,8 @@
  *                         ->  -1 *  dim("b.csv")  #2
  *             ->  1 *  dim("c.csv")  #3
  *
+ *     (below it the tree of the number behind `at` or `by`, and those of a guard)
+ *
  *     #  source        site           coefficient  prompts  distinct  tokens  read  cached
  *     1  dim("a.csv")  16.resid_post            1       16        16     120    16  no
  *        sample: The mayor of [San Francisco]
@@ -82,13 +84,22 @@ static void put_tree(rh_str *out, const rh_survey *s, int32_t at, int depth, con
         put_tree(out, s, step->in[k], depth + 1, step->coef ? &step->coef[k] : NULL, step->site, seen);
 }
 
+/* What stands above the trees of an action's amount and guard. */
+static void put_heading(rh_str *out, const rh_statement *s, int which)
+{
+    static const char *const compares[2][2] = {{">", ">="}, {"<", "<="}};
+    if (which == RH_AMOUNT) rh_str_puts(out, s->action == RH_SCALE_WORD ? "  by\n" : "  at\n");
+    if (which == RH_GUARD_VECTOR) rh_str_printf(out, "  when %s(h, …)\n", s->guard_cosine ? "cos" : "dot");
+    if (which == RH_THRESHOLD) rh_str_printf(out, "  %s\n", compares[s->guard_less][s->guard_equal]);
+}
+
 static rh_status put_results(rh_str *out, const rh_survey *s, rh_error *err)
 {
     const rh_program *p = s->p;
     bool *seen = rh_calloc((size_t)p->plan.n + 1, sizeof *seen);
     if (!seen) return rh_fail_nomem(err);
     for (size_t i = 0; i < s->n_results; i++) {
-        const rh_root *root = &p->roots[s->results[i].root];
+        const rh_root *root = &p->roots[s->results[i].roots[RH_ACTS_WITH]];
         const rh_step *step = &p->plan.steps[root->step];
         const rh_statement *st = s->results[i].statement;
         rh_str_printf(out, "%s%s  ", st->bare ? (p->has_value ? "value " : "steer ") : "", s->results[i].text);
@@ -96,7 +107,11 @@ static rh_status put_results(rh_str *out, const rh_survey *s, rh_error *err)
         put_site(out, p, root->site);
         if (step->kind != RH_VALUE_SCALAR) rh_str_printf(out, ", width %d", (int)step->d);
         rh_str_puts(out, "\n");
-        put_tree(out, s, root->step, 0, NULL, root->site, seen);
+        for (int k = 0; k < RH_N_OF_ACTION; k++) {
+            if (s->results[i].roots[k] < 0) continue;
+            put_heading(out, st, k);
+            put_tree(out, s, p->roots[s->results[i].roots[k]].step, 0, NULL, root->site, seen);
+        }
     }
     free(seen);
     return RH_OK;

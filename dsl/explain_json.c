@@ -47,23 +47,41 @@ static void put_site(rh_str *out, const rh_program *p, int32_t site)
     rh_str_puts(out, "]");
 }
 
+static int step_of(const rh_survey *s, size_t result, rh_part_of_action which)
+{
+    return (int)s->p->roots[s->results[result].roots[which]].step;
+}
+
+/* ,"guard":{"of":"cos","vector":STEP,"compare":">","threshold":STEP} */
+static void put_guard(rh_str *out, const rh_survey *s, size_t result)
+{
+    static const char *const compares[2][2] = {{">", ">="}, {"<", "<="}};
+    const rh_statement *st = s->results[result].statement;
+    rh_str_printf(out, ",\"guard\":{\"of\":\"%s\",\"vector\":%d,\"compare\":\"%s\",\"threshold\":%d}", st->guard_cosine ? "cos" : "dot",
+                  step_of(s, result, RH_GUARD_VECTOR), compares[st->guard_less][st->guard_equal], step_of(s, result, RH_THRESHOLD));
+}
+
 static void put_results(rh_str *out, const rh_survey *s)
 {
+    static const char *const actions[] = {"steer", "ablate", "cap", "clamp", "scale"};
     static const char *const kinds[] = {"scalar", "vector", "span"};
     const rh_program *p = s->p;
     put_key(out, "results");
     rh_str_puts(out, "[");
     for (size_t i = 0; i < s->n_results; i++) {
-        const rh_root *root = &p->roots[s->results[i].root];
+        const rh_root *root = &p->roots[s->results[i].roots[RH_ACTS_WITH]];
         const rh_step *step = &p->plan.steps[root->step];
         bool value = p->has_value && i + 1 == s->n_results;
         rh_str_printf(out, "%s{\"action\":\"%s\",\"text\":", i ? "," : "",
-                      value ? "value" : s->results[i].statement->action == RH_ABLATE_WORD ? "ablate" : "steer");
+                      value ? "value" : actions[s->results[i].statement->action]);
         put_string(out, s->results[i].text);
         rh_str_printf(out, ",\"kind\":\"%s\",", kinds[step->kind]);
         put_site(out, p, root->site);
         if (step->kind != RH_VALUE_SCALAR) rh_str_printf(out, ",\"width\":%d", (int)step->d);
-        rh_str_printf(out, ",\"step\":%d}", (int)root->step);
+        rh_str_printf(out, ",\"step\":%d", (int)root->step);
+        if (s->results[i].roots[RH_AMOUNT] >= 0) rh_str_printf(out, ",\"amount\":%d", step_of(s, i, RH_AMOUNT));
+        if (s->results[i].roots[RH_GUARD_VECTOR] >= 0) put_guard(out, s, i);
+        rh_str_puts(out, "}");
     }
     rh_str_puts(out, "]");
 }

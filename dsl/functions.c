@@ -1,6 +1,7 @@
 /* functions.c - LANGUAGE.md §4 and §5 as a table. */
 #include "dsl/functions.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "dsl/words.h"
@@ -14,6 +15,11 @@ static const rh_function FUNCTIONS[] = {
     {"unembed", "unembed(\" rain\")", RH_FN_UNEMBED, "s", RH_OPT_AT},
     {"load", "load(\"v.safetensors\")", RH_FN_LOAD, "s", RH_OPT_NAME},
     {"random", "random(7)", RH_FN_RANDOM, "i", 0},
+    {"pca", "pca(\"pairs.csv\")", RH_FN_PCA, "s", PAIRS | RH_OPT_CENTER},
+    {"lda", "lda(\"pairs.csv\", shrink=0.1)", RH_FN_LDA, "s", PAIRS | RH_OPT_SHRINK},
+    {"logreg", "logreg(\"pairs.csv\", l2=1)", RH_FN_LOGREG, "s", PAIRS | RH_OPT_L2},
+    {"neutral", "neutral()", RH_FN_NEUTRAL, "", 0},
+    {"resid_norm", "resid_norm(0.5)", RH_FN_RESID_NORM, "q?", 0},
     {"unit", "unit(v)", RH_FN_UNIT, "v", 0},
     {"norm", "norm(v)", RH_FN_NORM, "v", 0},
     {"rescale", "rescale(v, 8)", RH_FN_RESCALE, "vn", 0},
@@ -26,13 +32,8 @@ static const rh_function FUNCTIONS[] = {
     {"mean", "mean(a, b)", RH_FN_MEAN, "e+", 0},
     {"lerp", "lerp(a, b, t)", RH_FN_LERP, "een", 0},
     {"slerp", "slerp(a, b, t)", RH_FN_SLERP, "vvn", 0},
-    {"free", "free(v)", RH_FN_FREE, "o", 0},
-    {"pca", "pca(\"pairs.csv\")", RH_FN_LATER, "", 0},
-    {"lda", "lda(\"pairs.csv\")", RH_FN_LATER, "", 0},
-    {"logreg", "logreg(\"pairs.csv\")", RH_FN_LATER, "", 0},
-    {"neutral", "neutral()", RH_FN_LATER, "", 0},
+    {"free", "free(v)", RH_FN_FREE, "p", 0},
     {"max_act", "max_act(f)", RH_FN_LATER, "", 0},
-    {"resid_norm", "resid_norm(q)", RH_FN_LATER, "", 0},
 };
 enum { N_FUNCTIONS = (int)(sizeof FUNCTIONS / sizeof *FUNCTIONS) };
 
@@ -54,6 +55,8 @@ static const rh_option_type OPTIONS[] = {
     {"at", RH_OPT_AT, RH_OPTION_WORD},           {"chat", RH_OPT_CHAT, RH_OPTION_WORD},
     {"prefix", RH_OPT_PREFIX, RH_OPTION_STRING}, {"positive", RH_OPT_POSITIVE, RH_OPTION_STRING},
     {"negative", RH_OPT_NEGATIVE, RH_OPTION_STRING}, {"name", RH_OPT_NAME, RH_OPTION_STRING},
+    {"center", RH_OPT_CENTER, RH_OPTION_WORD},   {"shrink", RH_OPT_SHRINK, RH_OPTION_NUMBER},
+    {"l2", RH_OPT_L2, RH_OPTION_NUMBER},
 };
 enum { N_OPTIONS = (int)(sizeof OPTIONS / sizeof *OPTIONS) };
 
@@ -70,4 +73,13 @@ const char *rh_option_nearest(rh_slice name, unsigned among)
     for (int i = 0; i < N_OPTIONS; i++)
         if (OPTIONS[i].option & among) rh_nearest_try(&near, OPTIONS[i].name, strlen(OPTIONS[i].name));
     return near.best;
+}
+
+void rh_options_text(char out[RH_OPTIONS_TEXT], unsigned among)
+{
+    size_t len = 0;
+    out[0] = '\0';
+    for (int i = 0; i < N_OPTIONS; i++)
+        if (OPTIONS[i].option & among && len < RH_OPTIONS_TEXT)
+            len += (size_t)snprintf(out + len, RH_OPTIONS_TEXT - len, len ? ", %s" : "%s", OPTIONS[i].name);
 }

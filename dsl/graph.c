@@ -141,7 +141,8 @@ static bool same_atom(const rh_atom_spec *a, const rh_atom_spec *b)
 {
     return a->kind == b->kind && a->seed == b->seed && a->at == b->at && a->chat == b->chat && same_text(a->text, b->text) &&
            same_text(a->prefix, b->prefix) && same_text(a->positive, b->positive) && same_text(a->negative, b->negative) &&
-           same_text(a->name, b->name);
+           same_text(a->name, b->name) && a->no_center == b->no_center && a->shrink == b->shrink && a->l2 == b->l2 &&
+           a->quantile == b->quantile;
 }
 
 static size_t atom_bucket(const rh_graph *g, const rh_atom_spec *s)

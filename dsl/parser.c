@@ -98,19 +98,27 @@ static bool parse_guard(rh_parser *p, rh_statement *s)
     uint32_t start = p->tok.start;
     if (!rh_at_word(p, "when")) return true;
     rh_next(p);
-    if (!rh_at_word(p, "dot") && !rh_at_word(p, "cos")) return rh_expected(p, "dot(h, v) or cos(h, v)");
+    s->guard_cosine = rh_at_word(p, "cos");
+    if (!s->guard_cosine && !rh_at_word(p, "dot")) return rh_expected(p, "dot(h, v) or cos(h, v)");
     rh_next(p);
     if (p->tok.kind != RH_TOK_OPEN) return rh_expected(p, "'('");
     rh_next(p);
     if (!rh_at_word(p, "h")) return rh_expected(p, "h, the hidden state");
     rh_next(p);
     if (!rh_accept(p, RH_TOK_COMMA)) return rh_expected(p, "','");
-    if (!rh_parse_expr(p)) return false;
-    if (!rh_accept(p, RH_TOK_CLOSE)) return rh_expected(p, "')'");
+    s->guard_vector = rh_parse_expr(p);
+    if (!s->guard_vector) return false;
+    if (!rh_accept(p, RH_TOK_CLOSE)) return rh_expected(p, "an operator or ')'");
     if (p->tok.kind < RH_TOK_LESS || p->tok.kind > RH_TOK_GREATER_EQUAL) return rh_expected(p, "<, >, <= or >=");
+    s->guard_less = p->tok.kind == RH_TOK_LESS || p->tok.kind == RH_TOK_LESS_EQUAL;
+    s->guard_equal = p->tok.kind >= RH_TOK_LESS_EQUAL;
     rh_next(p);
-    if (!rh_parse_expr(p)) return false;
+    s->guard_threshold = rh_parse_expr(p);
+    if (!s->guard_threshold) return false;
     s->guard = rh_range_from(p, start);
+    if (rh_at_word(p, "on"))
+        return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "positions stand in front of the guard", "steer v on last when cos(h, v) > 0.2");
+    if (rh_at_word(p, "when")) return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "an action has one guard", NULL);
     return true;
 }
 
@@ -209,7 +217,7 @@ static bool not_a_statement(rh_parser *p)
     if (p->tok.kind >= RH_TOK_PLUS && p->tok.kind <= RH_TOK_SLASH)
         return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "a line cannot begin with an operator",
                            "a statement ends with its line, except inside brackets: put it into ( )");
-    if (p->tok.kind != RH_TOK_NAME) return rh_expected(p, "a statement: let, steer, ablate, layer, model, include");
+    if (p->tok.kind != RH_TOK_NAME) return rh_expected(p, "a statement: let, steer, ablate, scale, cap, clamp, layer, model, include");
     rh_slice name = rh_token_slice(p);
     rh_nearest near = rh_nearest_to(name.text, name.len);
     for (int i = 0; i < N_STATEMENTS; i++) rh_nearest_try(&near, STATEMENTS[i].word, strlen(STATEMENTS[i].word));
@@ -220,7 +228,7 @@ static bool not_a_statement(rh_parser *p)
     else if (near.best)
         rh_diag_hint(d, "did you mean %s?", near.best);
     else
-        rh_diag_hint(d, "a line begins with let, steer, ablate, layer, model, sae or include");
+        rh_diag_hint(d, "a line begins with let, steer, ablate, scale, cap, clamp, layer, model, sae or include");
     return false;
 }
 

@@ -321,13 +321,14 @@ bool rh_check_free(rh_checker *c, const rh_operand *of, rh_range range, rh_opera
     if (node->place == RH_PLACE_FAMILY) {
         char text[RH_SITE_TEXT];
         rh_site_text(text, &c->graph->sites[node->site], false);
-        rh_diag *d = rh_diag_add(c->diags, RH_ESITE, of->origin, "a family is not one direction");
+        rh_diag *d = rh_diag_add(c->diags, RH_ESITE, of->origin, node->kind == RH_VALUE_SCALAR ? "these are several numbers, one a layer"
+                                                                                           : "a family is not one direction");
         rh_diag_label(d, of->origin, "layers %s", text);
         rh_diag_hint(d, "select one of its layers: free(v @ %d)", (int)c->graph->sites[node->site].layers[0]);
         return false;
     }
     rh_node made = {.op = RH_OP_FREE, .kind = node->kind, .place = RH_PLACE_CONSTANT, .site = -1, .d = node->d,
-                    .n_in = 1, .in = &of->node, .atom = -1, .range = range};
+                    .inner_d = node->inner_d, .n_in = 1, .in = &of->node, .atom = -1, .range = range};
     out->node = rh_graph_node(c->graph, &made);
     if (out->node < 0) c->no_memory = true;
     return out->node >= 0;

@@ -279,7 +279,8 @@ static rh_status emit_one(planner *p, rh_plan *plan, int32_t at)
         return RH_OK;
     }
     rh_step *s = &plan->steps[plan->n];
-    *s = (rh_step){.op = linear ? RH_OP_SUM : n->op, .kind = n->kind, .site = i->site, .d = width_of(p, i), .number = n->number,
+    bool one_number = n->op == RH_OP_ATOM && n->kind == RH_VALUE_SCALAR;
+    *s = (rh_step){.op = linear ? RH_OP_SUM : n->op, .kind = n->kind, .site = i->site, .d = one_number ? 1 : width_of(p, i), .number = n->number,
                    .atom = n->atom, .range = n->range, .hard = i->hard, .n_in = linear ? i->n_terms : n->n_in};
     s->n = i->site < 0 ? 1 : p->g->sites[i->site].n;
     if (s->n_in) {

@@ -11,7 +11,8 @@ typedef struct rh_step {
     rh_value_kind kind;
     int32_t site;       /* -1: constant */
     int32_t n;          /* layers: the site's, or 1. An input has as many, or 1 */
-    int32_t d;          /* width of the vector or span, or of the vectors a scalar is made of */
+    int32_t d;          /* width of the vector or span, or of the vectors a scalar is made of; 1 for an atom
+                           that is a scalar */
     int32_t n_in;
     int32_t *in;        /* steps before this one */
     double *coef;       /* SUM */

@@ -1,6 +1,8 @@
 /* program.c - a compiled program's door: what it says of itself, and its evaluation. */
 #include "dsl/program.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,14 +56,14 @@ static rh_status take_parts(rh_part **out, int32_t *n, const rh_program *p, cons
     return RH_OK;
 }
 
-/* What is ablated must have a direction at every layer. */
-static rh_status check_direction(const rh_value *v, rh_range at, rh_diags *diags)
+/* What all actions but steer take, and what cos(h, v) compares, must have a direction at every layer. */
+static rh_status check_direction(const rh_value *v, const char *verb, rh_range at, rh_diags *diags)
 {
     for (int32_t i = 0; i < v->n_layers; i++) {
         bool zero = v->kind == RH_VALUE_SPAN ? v->span[i].rank == 0
                                              : rh_norm(v->vector->data + (size_t)i * v->vector->d, v->vector->d) == 0;
         if (!zero) continue;
-        rh_diag *d = rh_diag_add(diags, RH_EVALUE, at, "a zero vector has no direction to ablate");
+        rh_diag *d = rh_diag_add(diags, RH_EVALUE, at, "a zero vector has no direction to %s", verb);
         if (v->layers && v->n_layers > 1) rh_diag_label(d, at, "zero at layer %d", (int)v->layers[i]);
         rh_diag_hint(d, "its parts cancel, or it was zero from the start");
         return RH_EVALUE;
@@ -69,19 +71,61 @@ static rh_status check_direction(const rh_value *v, rh_range at, rh_diags *diags
     return RH_OK;
 }
 
+/* The engine works in float32. */
+static rh_status check_float32(const rh_value *v, rh_range at, rh_diags *diags)
+{
+    for (int32_t i = 0; i < v->n_layers; i++) {
+        if (fabs(v->scalar[i]) <= FLT_MAX) continue;
+        rh_diag *d = rh_diag_add(diags, RH_EVALUE, at, "this leaves the range of float32");
+        if (v->layers && v->n_layers > 1) rh_diag_label(d, at, "at layer %d", (int)v->layers[i]);
+        rh_diag_hint(d, "hidden states are float32, at most 3.4e38");
+        return RH_EVALUE;
+    }
+    return RH_OK;
+}
+
+/* Where the action has none, *out stays as it is. */
+static rh_status take_part_of(rh_value *out, const rh_program *p, const rh_run *run, const rh_compiled_value *from, rh_part_of_action which,
+                              const char *direction, rh_diags *diags, rh_error *err)
+{
+    if (from->roots[which] < 0) return RH_OK;
+    const rh_root *root = &p->roots[from->roots[which]];
+    RH_TRY(rh_run_value(out, run, root->step, root->site, err));
+    if (direction) return check_direction(out, direction, root->range, diags);
+    return out->kind == RH_VALUE_SCALAR ? check_float32(out, root->range, diags) : RH_OK;
+}
+
+static rh_status take_guard(rh_eval_guard **out, const rh_program *p, const rh_run *run, const rh_compiled_value *from, rh_diags *diags,
+                            rh_error *err)
+{
+    const rh_statement *s = from->statement;
+    if (!s->guard_vector) return RH_OK;
+    rh_eval_guard *g = *out = rh_calloc(1, sizeof *g);
+    if (!g) return rh_fail_nomem(err);
+    g->cosine = s->guard_cosine;
+    g->compare = s->guard_less ? (s->guard_equal ? RH_WHEN_LE : RH_WHEN_LT) : (s->guard_equal ? RH_WHEN_GE : RH_WHEN_GT);
+    RH_TRY(take_part_of(&g->vector, p, run, from, RH_GUARD_VECTOR, g->cosine ? "compare with" : NULL, diags, err));
+    return take_part_of(&g->threshold, p, run, from, RH_THRESHOLD, NULL, diags, err);
+}
+
 static rh_status take_actions(rh_evaluation *e, const rh_program *p, const rh_run *run, rh_diags *diags, rh_error *err)
 {
+    static const struct { rh_verb verb; const char *direction; } VERBS[] = {
+        [RH_STEER_WORD] = {RH_VERB_STEER, NULL},   [RH_ABLATE_WORD] = {RH_VERB_ABLATE, "ablate"}, [RH_CAP_WORD] = {RH_VERB_CAP, "cap"},
+        [RH_CLAMP_WORD] = {RH_VERB_CLAMP, "clamp"}, [RH_SCALE_WORD] = {RH_VERB_SCALE, "scale"},
+    };
     e->actions = rh_calloc(p->n_actions + 1, sizeof *e->actions);
     if (!e->actions) return rh_fail_nomem(err);
     for (size_t i = 0; i < p->n_actions; i++) {
         const rh_compiled_value *from = &p->actions[i];
-        const rh_root *root = &p->roots[from->root];
         rh_eval_action *a = &e->actions[e->n_actions++];
-        *a = (rh_eval_action){.verb = from->statement->action == RH_ABLATE_WORD ? RH_VERB_ABLATE : RH_VERB_STEER,
+        const char *direction = VERBS[from->statement->action].direction;
+        *a = (rh_eval_action){.verb = VERBS[from->statement->action].verb,
                               .mask = from->statement->mask, .n_mask = from->statement->n_mask, .text = from->text,
                               .range = from->statement->range};
-        RH_TRY(rh_run_value(&a->value, run, root->step, root->site, err));
-        if (a->verb == RH_VERB_ABLATE) RH_TRY(check_direction(&a->value, root->range, diags));
+        RH_TRY(take_part_of(&a->value, p, run, from, RH_ACTS_WITH, direction, diags, err));
+        RH_TRY(take_part_of(&a->amount, p, run, from, RH_AMOUNT, NULL, diags, err));
+        RH_TRY(take_guard(&a->guard, p, run, from, diags, err));
         RH_TRY(take_parts(&a->parts, &a->n_parts, p, run, from, err));
     }
     return RH_OK;
@@ -90,7 +134,7 @@ static rh_status take_actions(rh_evaluation *e, const rh_program *p, const rh_ru
 static rh_status take_value(rh_evaluation *e, const rh_program *p, const rh_run *run, rh_error *err)
 {
     if (!p->has_value) return RH_OK;
-    const rh_root *root = &p->roots[p->value.root];
+    const rh_root *root = &p->roots[p->value.roots[RH_ACTS_WITH]];
     e->value = rh_calloc(1, sizeof *e->value);
     if (!e->value) return rh_fail_nomem(err);
     RH_TRY(rh_run_value(e->value, run, root->step, root->site, err));
@@ -146,11 +190,21 @@ static void free_parts(rh_part *parts, int32_t n)
     free(parts);
 }
 
+static void free_guard(rh_eval_guard *g)
+{
+    if (!g) return;
+    rh_value_clear(&g->vector);
+    rh_value_clear(&g->threshold);
+    free(g);
+}
+
 void rh_evaluation_free(rh_evaluation *e)
 {
     if (!e) return;
     for (int32_t i = 0; i < e->n_actions; i++) {
         rh_value_clear(&e->actions[i].value);
+        rh_value_clear(&e->actions[i].amount);
+        free_guard(e->actions[i].guard);
         free_parts(e->actions[i].parts, e->actions[i].n_parts);
     }
     for (int32_t i = 0; i < e->n_names; i++) rh_value_clear(&e->names[i].value);

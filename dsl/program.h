@@ -70,18 +70,19 @@ typedef enum rh_verb {
 } rh_verb;
 
 /* `when dot(h, w) > x` or `when cos(h, w) <= x`; vector and threshold at the action's layers
- * (a threshold without a place holds at each). */
+ * (a threshold without a place is repeated). */
 typedef struct rh_eval_guard {
     bool cosine;
     enum { RH_WHEN_GT = 0, RH_WHEN_GE, RH_WHEN_LT, RH_WHEN_LE } compare;
-    rh_value vector, threshold;
+    rh_value vector, threshold;   /* a cosine's vector is never zero; the threshold fits float32 */
 } rh_eval_guard;
 
 typedef struct rh_eval_action {
     rh_verb verb;
     rh_value value;               /* steer: vector. ablate: vector (never zero) or span. others: vector,
                                      never zero, as written (û is made where it is bound) */
-    rh_value amount;              /* scale, cap, clamp: the scalar after `by` or `at`, maybe one a layer */
+    rh_value amount;              /* scale, cap, clamp: the scalar after `by` or `at`, one for each layer of value
+                                     and in the range of float32 */
     rh_eval_guard *guard;         /* NULL: none */
     const rh_selector *mask;      /* borrowed from the program */
     int32_t n_mask;

@@ -25,14 +25,16 @@ static bool unknown_option(rh_checker *c, const rh_arg *arg, const rh_function *
     rh_diag *d = rh_diag_add(c->diags, RH_ENAME, arg->option_range, "%s has no option '%.*s'", f->name,
                              arg->option.len > 60 ? 60 : (int)arg->option.len, arg->option.text);
     const char *near = rh_option_nearest(arg->option, f->options);
+    char options[RH_OPTIONS_TEXT];
+    rh_options_text(options, f->options);
     if (near)
         rh_diag_hint(d, "did you mean %s?", near);
+    else if (!f->options)
+        rh_diag_hint(d, "it has none: %s", f->usage);
+    else if (f->id == RH_FN_TOKEN || f->id == RH_FN_UNEMBED)
+        rh_diag_hint(d, "its option is at=mean");
     else
-        rh_diag_hint(d, "%s", f->id == RH_FN_DIM       ? "its options are at, chat, prefix, positive, negative"
-                              : f->id == RH_FN_ACT     ? "its options are at, chat, prefix"
-                              : f->id == RH_FN_LOAD    ? "its option is name"
-                              : f->id == RH_FN_RANDOM  ? "it has none: random(7)"
-                                                       : "its option is at=mean");
+        rh_diag_hint(d, strchr(options, ',') ? "its options are %s" : "its option is %s", options);
     return false;
 }
 
@@ -51,23 +53,57 @@ static bool read_at_option(rh_checker *c, const rh_arg *arg, const rh_function *
     return false;
 }
 
+static bool wrong_kind(rh_checker *c, const rh_arg *arg, const rh_option_type *type)
+{
+    static const char *const takes[] = {[RH_OPTION_WORD] = "this option takes a word", [RH_OPTION_STRING] = "this option takes a string",
+                                        [RH_OPTION_NUMBER] = "this option takes a number"};
+    const char *example = NULL;
+    switch (type->option) {
+    case RH_OPT_AT: example = "at=mean"; break;
+    case RH_OPT_CHAT: example = "chat=true"; break;
+    case RH_OPT_CENTER: example = "center=false"; break;
+    case RH_OPT_SHRINK: example = "shrink=0.1"; break;
+    case RH_OPT_L2: example = "l2=1"; break;
+    case RH_OPT_PREFIX:
+    case RH_OPT_POSITIVE:
+    case RH_OPT_NEGATIVE:
+    case RH_OPT_NAME: example = "strings stand in double quotes: \"…\""; break;
+    }
+    return bad_option(c, arg->value_range, takes[type->kind], example);
+}
+
+/* true or false; false if the word is neither */
+static bool read_switch(bool *out, const rh_arg *arg)
+{
+    *out = rh_is_word(arg->text.text, arg->text.len, "true");
+    return *out || rh_is_word(arg->text.text, arg->text.len, "false");
+}
+
 static bool read_option(rh_checker *c, const rh_arg *arg, const rh_function *f, rh_atom_spec *spec, unsigned *seen)
 {
     const rh_option_type *type = rh_option_find(arg->option);
+    bool on;
     if (!type || !(type->option & f->options)) return unknown_option(c, arg, f);
     if (*seen & type->option) return bad_option(c, arg->range, "this option is given twice", "leave one of them out");
     *seen |= type->option;
-    if (arg->kind != type->kind)
-        return bad_option(c, arg->value_range, type->kind == RH_OPTION_STRING ? "this option takes a string" : "this option takes a word",
-                          type->option == RH_OPT_AT     ? "at=mean"
-                          : type->option == RH_OPT_CHAT ? "chat=true"
-                                                        : "strings stand in double quotes: \"…\"");
+    if (arg->kind != type->kind) return wrong_kind(c, arg, type);
     switch (type->option) {
     case RH_OPT_AT: return read_at_option(c, arg, f, spec);
     case RH_OPT_CHAT:
-        spec->chat = rh_is_word(arg->text.text, arg->text.len, "true");
-        return spec->chat || rh_is_word(arg->text.text, arg->text.len, "false") ||
+        return read_switch(&spec->chat, arg) ||
                bad_option(c, arg->value_range, "chat is true or false", "chat=true makes each text a user turn");
+    case RH_OPT_CENTER:
+        if (!read_switch(&on, arg))
+            return bad_option(c, arg->value_range, "center is true or false", "center=false keeps the mean of the differences");
+        spec->no_center = !on;
+        break;
+    case RH_OPT_SHRINK:
+        spec->shrink = arg->number + 0.0; /* no -0 */
+        return (arg->number >= 0 && arg->number <= 1) ||
+               bad_option(c, arg->value_range, "shrink is a number from 0 to 1", "shrink=0.1 is what it takes unless told");
+    case RH_OPT_L2:
+        spec->l2 = arg->number;
+        return arg->number > 0 || bad_option(c, arg->value_range, "l2 is a number above 0", "l2=1 is what it takes unless told");
     case RH_OPT_PREFIX: spec->prefix = arg->text.text; break;
     case RH_OPT_POSITIVE: spec->positive = arg->text.text; break;
     case RH_OPT_NEGATIVE: spec->negative = arg->text.text; break;
@@ -85,13 +121,27 @@ static bool read_seed(rh_checker *c, const rh_arg *arg, rh_atom_spec *spec)
         return bad_option(c, arg->range, "a seed is a whole number from 0", "random(7)");
     if (!e->integer_fits) return bad_option(c, arg->range, "this seed is too large", "at most 18446744073709551615");
     spec->seed = e->whole;
-    spec->text = "";
     return true;
+}
+
+/* A number, or names and sums of numbers: what folds before anything is computed. */
+static bool read_quantile(rh_checker *c, const rh_arg *arg, rh_atom_spec *spec)
+{
+    rh_operand q;
+    if (!arg->expr) return bad_option(c, arg->range, "a quantile is a number from 0 to 1", "resid_norm(0.9)");
+    if (!rh_check_expr(c, arg->expr, &q)) return false;
+    const rh_node *n = rh_operand_node(c, &q);
+    if (n->kind != RH_VALUE_SCALAR) return rh_kind_error(c, &q, 1, "a quantile is a number from 0 to 1", "resid_norm(0.9)");
+    if (n->op != RH_OP_NUMBER)
+        return bad_option(c, arg->range, "a quantile must be known before anything is computed", "write the number: resid_norm(0.9)");
+    spec->quantile = n->number + 0.0; /* no -0 */
+    return (n->number >= 0 && n->number <= 1) ||
+           bad_option(c, arg->range, "a quantile is a number from 0 to 1", "resid_norm(0.9): nine of ten states are shorter");
 }
 
 static bool read_text(rh_checker *c, const rh_expr *e, const rh_arg *arg, const rh_function *f, rh_atom_spec *spec)
 {
-    bool file = f->id == RH_FN_DIM || f->id == RH_FN_LOAD;
+    bool file = f->id != RH_FN_ACT && f->id != RH_FN_TOKEN && f->id != RH_FN_UNEMBED;
     if (arg->expr) {
         rh_diag *d = rh_diag_add(c->diags, RH_EKIND, arg->range, file ? "%s takes a file name in quotes" : "%s takes a text in quotes", f->name);
         rh_diag_hint(d, "%s", f->usage);
@@ -113,19 +163,29 @@ static bool read_text(rh_checker *c, const rh_expr *e, const rh_arg *arg, const 
     return true;
 }
 
+static bool read_argument(rh_checker *c, const rh_expr *e, const rh_arg *arg, const rh_function *f, rh_atom_spec *spec)
+{
+    spec->text_range = arg->range;
+    if (f->id == RH_FN_RANDOM) return read_seed(c, arg, spec);
+    if (f->id == RH_FN_RESID_NORM) return read_quantile(c, arg, spec);
+    return read_text(c, e, arg, f, spec);
+}
+
 static bool read_spec(rh_checker *c, const rh_expr *e, const rh_function *f, rh_atom_spec *spec)
 {
     unsigned seen = 0;
     bool ok = true;
-    *spec = (rh_atom_spec){.kind = (rh_atom_kind)f->id, .prefix = "", .range = e->range};
+    *spec = (rh_atom_spec){.kind = (rh_atom_kind)f->id, .text = "", .prefix = "", .range = e->range, .text_range = e->range};
+    if (f->id == RH_FN_LDA) spec->shrink = 0.1;
+    if (f->id == RH_FN_LOGREG) spec->l2 = 1;
+    if (f->id == RH_FN_RESID_NORM) spec->quantile = 0.5;
     for (int32_t i = 0; i < e->n_args; i++) {
         const rh_arg *arg = &e->args[i];
         if (arg->option.text) {
             ok &= read_option(c, arg, f, spec, &seen);
             continue;
         }
-        spec->text_range = arg->range;
-        ok &= f->id == RH_FN_RANDOM ? read_seed(c, arg, spec) : read_text(c, e, arg, f, spec);
+        ok &= read_argument(c, e, arg, f, spec);
     }
     return ok;
 }
@@ -166,6 +226,7 @@ static bool describe(rh_checker *c, rh_atom *atom)
         return false;
     }
     atom->ok = atom->status == RH_OK;
+    if (atom->spec.kind == RH_ATOM_RESID_NORM) atom->info = (rh_atom_info){.place = RH_PLACE_FLOATING}; /* a number has no width */
     if (!atom->ok || atom->info.n_layers == 0) return true;
     atom->info.place = atom->info.n_layers > 1 ? RH_PLACE_FAMILY : RH_PLACE_PINNED;
     atom->site = rh_graph_site(c->graph, atom->info.hook, atom->info.n_layers, atom->info.layers);
@@ -213,8 +274,8 @@ bool rh_check_source(rh_checker *c, rh_expr *e, const rh_function *f, rh_operand
         return false;
     }
     if (!fits_model(c, atom, e->range)) return false;
-    rh_node node = {.op = RH_OP_ATOM, .kind = RH_VALUE_VECTOR, .place = atom->info.place, .site = atom->site, .d = atom->info.d,
-                    .atom = id, .range = e->range};
+    rh_node node = {.op = RH_OP_ATOM, .kind = spec.kind == RH_ATOM_RESID_NORM ? RH_VALUE_SCALAR : RH_VALUE_VECTOR,
+                    .place = atom->info.place, .site = atom->site, .d = atom->info.d, .atom = id, .range = e->range};
     if (node.site >= 0 && !node.d) node.d = rh_hook_width(c->resolver, atom->info.hook);
     node.inner_d = node.d;
     *out = (rh_operand){rh_graph_node(c->graph, &node), e->range, e->range};

@@ -23,7 +23,9 @@ static char *one_line(rh_range r)
 static void mark_main(rh_survey *s)
 {
     const rh_plan *plan = &s->p->plan;
-    for (size_t i = 0; i < s->n_results; i++) s->main[s->p->roots[s->results[i].root].step] = true;
+    for (size_t i = 0; i < s->n_results; i++)
+        for (int k = 0; k < RH_N_OF_ACTION; k++)
+            if (s->results[i].roots[k] >= 0) s->main[s->p->roots[s->results[i].roots[k]].step] = true;
     for (int32_t i = plan->n; i-- > 0;)
         for (int32_t k = 0; s->main[i] && k < plan->steps[i].n_in; k++) s->main[plan->steps[i].in[k]] = true;
 }
@@ -39,7 +41,9 @@ static void use(rh_survey *s, int32_t step, double coefficient)
 static void count_uses(rh_survey *s)
 {
     const rh_plan *plan = &s->p->plan;
-    for (size_t i = 0; i < s->n_results; i++) use(s, s->p->roots[s->results[i].root].step, 1);
+    for (size_t i = 0; i < s->n_results; i++)
+        for (int k = 0; k < RH_N_OF_ACTION; k++)
+            if (s->results[i].roots[k] >= 0) use(s, s->p->roots[s->results[i].roots[k]].step, 1);
     for (int32_t i = 0; i < plan->n; i++)
         for (int32_t k = 0; s->main[i] && k < plan->steps[i].n_in; k++)
             use(s, plan->steps[i].in[k], plan->steps[i].coef ? plan->steps[i].coef[k] : 1);

@@ -67,6 +67,11 @@ static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *ou
         rh_hint(err, "paths are relative to the book");
         return RH_EIO;
     }
+    if (spec->kind == RH_ATOM_PCA && strcmp(base_name(spec->text), "labels.csv") == 0) {
+        rh_fail(err, RH_EVALUE, "'labels.csv' has no pairs, and pca takes differences of pairs");
+        rh_hint(err, "dim, lda and logreg take texts with labels");
+        return RH_EVALUE;
+    }
     if (spec->kind == RH_ATOM_TOKEN || spec->kind == RH_ATOM_UNEMBED) {
         if (spec->at != RH_AT_MEAN && strcmp(spec->text, "San Francisco") == 0) {
             rh_fail(err, RH_EVALUE, "'San Francisco' is 2 tokens: [San][ Francisco]");
@@ -83,6 +88,7 @@ static uint64_t seed_of(const rh_atom_spec *spec)
 {
     uint64_t h = (uint64_t)spec->kind * 1000003u + (uint64_t)spec->at * 101 + spec->chat + spec->seed * 7919;
     const char *texts[5] = {base_name(spec->text), spec->prefix, spec->positive, spec->negative, spec->name};
+    h = h * 31 + spec->no_center * 3 + (uint64_t)(spec->shrink * 1000) * 5 + (uint64_t)(spec->l2 * 1000) * 7 + (uint64_t)(spec->quantile * 1000) * 11;
     for (int i = 0; i < 5; i++)
         for (const char *t = texts[i] ? texts[i] : "-"; *t; t++) h = h * 31 + (unsigned char)*t;
     return h;
@@ -97,6 +103,8 @@ void fake_vector(float *out, const rh_atom_spec *spec, rh_hook hook, int32_t lay
         if (strcmp(name, "zero.npy") == 0) out[j] = 0;
         if (strcmp(name, "huge.npy") == 0) out[j] = 3e38f;
         if (strcmp(name, "nan.csv") == 0) out[j] = NAN;
+        if (spec->kind == RH_ATOM_RESID_NORM) out[j] = 10 + fabsf(out[j]);
+        if (spec->kind == RH_ATOM_RESID_NORM && spec->quantile == 0.25) out[j] = INFINITY;
     }
 }
 
@@ -134,7 +142,8 @@ static rh_status survey(void *self, const rh_atom_request *requests, int32_t n, 
     (void)self;
     (void)err;
     for (int32_t i = 0; i < n; i++) {
-        if (requests[i].spec->kind != RH_ATOM_DIM) continue;
+        rh_atom_kind kind = requests[i].spec->kind;
+        if (kind != RH_ATOM_DIM && (kind < RH_ATOM_PCA || kind > RH_ATOM_LOGREG)) continue;
         each[i] = (rh_atom_survey){.prompts = 32, .distinct = 24, .tokens = 240, .read = 32};
         snprintf(each[i].sample, sizeof each[i].sample, "The mayor of [San Francisco]");
         all->prompts += 32;

@@ -22,11 +22,12 @@ typedef struct fake_resolver {
  *   narrow.npy constant of width 8, zero.npy zeros, huge.npy 3e38, wide31.safetensors 31 with width 99,
  *   deep.safetensors layer 77; others do not exist.
  * dim("missing.csv") cannot be described, dim("bad.csv") not computed (bad.csv:3), dim("nan.csv")
- * is not finite. token("San Francisco") is two tokens. */
+ * is not finite. pca("labels.csv") is refused. resid_norm(q) is at least 10, and infinite for q = 0.25. token("San Francisco") is two tokens. */
 void fake_init(fake_resolver *f);
 void fake_no_model(fake_resolver *f);
 
-/* Row [d] for an atom as the resolver would give it: text is the path or text, "" for random. */
+/* Row [d] for an atom as the resolver would give it: text is the path or text, "" where there is none;
+ * options as in the spec, defaults too. */
 void fake_vector(float *out, const rh_atom_spec *spec, rh_hook hook, int32_t layer, int32_t d);
 
 #endif
