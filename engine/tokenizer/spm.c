@@ -174,12 +174,21 @@ static rh_status check_scores(const float *scores, int32_t n, rh_error *err)
     return RH_OK;
 }
 
+/* The library wants exactly one, which stands for what nothing else matches. */
+static rh_status find_unknown(rh_tokenizer *t, rh_error *err)
+{
+    for (int32_t id = 0; id < t->n && t->unk < 0; id++)
+        if (t->types[id] == RH_TOKEN_UNKNOWN) t->unk = id;
+    return t->unk < 0 ? rh_fail(err, RH_EFORMAT, "the vocabulary has no unknown token") : RH_OK;
+}
+
 rh_status rh_spm_attach(rh_tokenizer *t, rh_gguf *g, rh_error *err)
 {
     rh_status status;
     char message[256];
     rh_str proto = { 0 };
     rh_sp *sp = NULL;
+    RH_TRY(find_unknown(t, err));
     float *scores = rh_calloc((size_t)t->n, sizeof *scores);
     if (!scores) return rh_fail_nomem(err);
     int64_t n;
