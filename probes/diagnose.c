@@ -76,10 +76,8 @@ char *rh_piece_text(const rh_tokenizer *t, int32_t id)
         rh_bytes piece = rh_token_piece(t, id);
         rh_str_add(&text, (const char *)piece.data, piece.len);
     }
-    if (text.failed || !text.data) {
-        rh_str_free(&text);
-        return rh_strdup(""); /* no memory: NULL again, the caller sees it */
-    }
+    rh_str_puts(&text, ""); /* data, even of nothing */
+    if (text.failed) rh_str_free(&text);
     return text.data;
 }
 

@@ -34,7 +34,8 @@ rh_status rh_shift_make(rh_shift *out, int32_t position, const float *before, co
  * Entries without that sign, and NaN, are left out; ties: lowest index first. */
 void rh_top_changes(int32_t *out, int32_t *n_out, const float *change, int32_t n, int32_t top, int sign);
 
-/* The bytes a token stands for, or the vocabulary's spelling where there are none; no NUL. malloc. */
+/* The bytes a token stands for, or the vocabulary's spelling where there are none; no NUL. malloc; NULL: no
+ * memory. */
 char *rh_piece_text(const rh_tokenizer *t, int32_t id);
 
 /* Median of x [n], reordering it; NaN if n is 0. */

@@ -238,6 +238,19 @@ static rh_status fill_run(rh_steer_run *run, const rh_experiment *x, int32_t r, 
     return rh_repeated_3grams(&run->repeated, run->ids, run->n_ids, err);
 }
 
+/* Is `one` among the sites "a; b; c"? */
+static bool listed(const char *sites, const char *one)
+{
+    size_t n = strlen(one);
+    for (const char *at = sites; at && *at;) {
+        size_t len = strcspn(at, ";");
+        if (len == n && !memcmp(at, one, n)) return true;
+        at += len;
+        while (*at == ';' || *at == ' ') at++;
+    }
+    return false;
+}
+
 /* "16.resid_post", or several joined by "; ". */
 static rh_status describe(rh_steer_report *out, const rh_experiment *x, const char *expression,
                           const char *prompt, rh_error *err)
@@ -259,7 +272,7 @@ static rh_status describe(rh_steer_report *out, const rh_experiment *x, const ch
             rh_layers_text(&one, v->vector->layers, v->vector->n_layers, v->vector->hook);
         else if (v->layers)
             rh_layers_text(&one, v->layers, v->n_layers, v->hook);
-        if (one.data && (!site.data || !strstr(site.data, one.data)))
+        if (one.data && !listed(site.data, one.data))
             rh_str_printf(&site, "%s%s", site.len ? "; " : "", one.data);
         site.failed = site.failed || one.failed || !out->actions[i];
         rh_str_free(&one);

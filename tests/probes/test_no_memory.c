@@ -1,0 +1,62 @@
+/* A whole steering run and a look at a vector with their allocations failing: RH_ENOMEM, and nothing
+ * leaks. Evaluation has happened before; its own test is elsewhere. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "stage.h"
+#include "support/alloc_fail.h"
+
+typedef struct job { stage steer, watch, vec; rh_steer_options o; } job;
+
+static rh_status steer(void *data, rh_error *err)
+{
+    job *j = data;
+    rh_steer_report *r = NULL;
+    rh_status status = rh_probe_steer(&r, j->steer.m, j->steer.e, "expression", "the rain", &j->o, &j->steer.diags, err);
+    rh_steer_report_free(r);
+    return status;
+}
+
+static rh_status vec(void *data, rh_error *err)
+{
+    job *j = data;
+    rh_vec_report *r = NULL;
+    rh_status status = rh_probe_vec(&r, j->vec.m, j->vec.e, "expression", 3, err);
+    rh_vec_report_free(r);
+    return status;
+}
+
+static void no_memory(void **state)
+{
+    (void)state;
+    static job j;
+    rh_model *m = stage_small_model("words.gguf");
+    static const char *const labels[] = {"rain"};
+    static const double strengths[] = {1, 2};
+    stage_open(&j.steer, m, "let v = act(\"rain\") - act(\"snow\")\nsteer v @ 1 on last\nsteer v @ 0 on generated\nablate v @ 2\n",
+               NULL, NULL, false);
+    stage_open(&j.watch, m, NULL, "act(\"rain\") @ 1", NULL, true);
+    stage_open(&j.vec, m, "let rain = act(\"rain\")\n", "rain - act(\"snow\")", "1", true);
+    const rh_evaluation *watches[] = {j.watch.e};
+    j.o = stage_options(3);
+    j.o.strengths = strengths;
+    j.o.n_strengths = 2;
+    j.o.watches = watches;
+    j.o.watch_labels = labels;
+    j.o.n_watches = 1;
+    assert_true(alloc_fail_each(steer, &j, 150) > 100);
+    assert_true(alloc_fail_each(vec, &j, 100) > 10);
+    stage_close(&j.vec);
+    stage_close(&j.watch);
+    stage_close(&j.steer);
+    rh_model_free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_memory)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
