@@ -23,6 +23,10 @@ static const char *const SEEDS[] = {
     "free(load(\"sf.safetensors\") @ 31.resid_post) @ all - slerp(token(\"a\"), unembed(\"b\"), 0.25)*-1e-3",
     "lerp(mean(dim(\"a.csv\"), token(\"x\")), reject(dim(\"b.csv\"), span(token(\"x\"), token(\"y\"))), angle(token(\"x\"), token(\"y\"))/180)",
     "let a = b; let b = c; let c = a # cycle \xe6\x9d\xb1\xe4\xba\xac\ncap a at dot(neutral(), unit(pca(\"x.csv\", center=false)))\nscale a by resid_norm(0.5)",
+    "layer 3\nlet w = lda(\"a.csv\", shrink=0.5); let v = logreg(\"b.csv\", l2=1e-2); let f = load(\"fam.safetensors\")\n"
+    "cap f at 0.5*norm(f) on last when cos(h, w) > 0.2\nclamp w at dot(neutral(), unit(v)) when dot(h, v) <= resid_norm(0.9)\n",
+    "scale pca(\"a.csv\", center=true) @ 14..18 by resid_norm() / 8 on generated when cos(h, token(\"x\") - neutral()) < -.5",
+    "0.2*resid_norm(1/2)*unit(load(\"sf.safetensors\")) + free(resid_norm(0) @ 7)*neutral()",
     "((((((((1))))))))*-----dim(\"a.csv\")/(3 - 2.5e0)",
     "include \"books/none.rhumb\"\nlet \xc3\xa9 = rescale(dim(\"a.csv\"), 8)\nsteer proj(\xc3\xa9, token(\"x\")) + cos(\xc3\xa9, \xc3\xa9)*\xc3\xa9 @ 16",
 };
@@ -31,7 +35,8 @@ static const char *const PIECES[] = {
     "(", ")", "[", "]", "@", " @ 14", ".", "..", ",", "=", "+", "-", "*", "/", "\"", "\\", "\n", ";", "#", " on ", "not ", "let x = ", "steer ",
     "ablate ", "include \"a\"", "layer ", "1e308", "99999999999999999999", "0", "14..18", "all", "unit(", "norm(", "span(", "free(", "random(1)",
     "dim(\"bad.csv\")", "dim(\"missing.csv\")", "dim(\"nan.csv\")", "load(\"huge.npy\")", "load(\"zero.npy\")", "load(\"z.safetensors\")", "\xff",
-    "\xe6\x9d", "\xcc\x88", "\t", "\r", "a", "b", "x", "h", "when ", "at=", "true", "1e-400", "<", ">=", "\x01",
+    "\xe6\x9d", "\xcc\x88", "\t", "\r", "a", "b", "x", "h", "when ", "at=", "true", "1e-400", "<", ">=", "\x01", "cap ", "clamp ", "scale ",
+    " at ", " by ", "resid_norm()", "resid_norm(0.25)", "neutral()", "pca(\"labels.csv\")", " when cos(h, ", "shrink=", "l2=", "center=", "free(",
 };
 enum { N_PIECES = (int)(sizeof PIECES / sizeof *PIECES) };
 
@@ -86,6 +91,21 @@ static void all_finite(const rh_value *v)
         for (int j = 0; j < v->span[i].rank * v->span[i].d; j++) assert_true(isfinite(v->span[i].basis[j]));
 }
 
+static void check_action(const rh_eval_action *a)
+{
+    bool has_amount = a->verb >= RH_VERB_SCALE;
+    all_finite(&a->value);
+    all_finite(&a->amount);
+    assert_true(a->value.layers != NULL); /* an action has a place */
+    assert_int_equal(a->amount.scalar != NULL, has_amount);
+    if (has_amount) assert_int_equal(a->amount.n_layers, a->value.n_layers);
+    if (!a->guard) return;
+    all_finite(&a->guard->vector);
+    all_finite(&a->guard->threshold);
+    assert_int_equal(a->guard->vector.n_layers, a->value.n_layers);
+    assert_int_equal(a->guard->threshold.n_layers, a->value.n_layers);
+}
+
 static bool try_text(dice *d, const char *text, rh_diags *diags)
 {
     static const char *const layers[] = {NULL, "16", "3..5", "[1, 9]"};
@@ -118,7 +138,7 @@ static bool try_text(dice *d, const char *text, rh_diags *diags)
         for (int i = 0; i < diags->n; i++) rh_diag_render(&out, &diags->items[i]);
         rh_str_free(&out);
     } else {
-        for (int i = 0; i < e->n_actions; i++) all_finite(&e->actions[i].value);
+        for (int i = 0; i < e->n_actions; i++) check_action(&e->actions[i]);
         for (int i = 0; i < e->n_names; i++) all_finite(&e->names[i].value);
         if (e->value) all_finite(e->value);
     }

@@ -36,6 +36,9 @@ static void every_allocation(void **state)
         {{.book_path = "books/main.rhumb", .all_names = true}},
         {{.book_path = "b", .book_text = "layer 14..16; let a = dim(\"a.csv\", prefix=\"x\"); let c = token(\"x\"); let s = span(a, c, a + c)\n"
                                          "steer 2*(a - c) + unit(a)*norm(c) + mean(a, c, a, c, a) on last, \"x\"; ablate s; ablate a @ [3, 9]"}},
+        {{.book_path = "b", .book_text = "let a = lda(\"a.csv\", shrink=0.2); let f = load(\"fam.safetensors\"); let q = 1/2\n"
+                                         "cap f at norm(f) on last when cos(h, a) > 0.2; scale a @ 3 by resid_norm(q); clamp a @ 3 at dot(neutral(), unit(a))\n"
+                                         "ablate span(a, f) when dot(h, pca(\"b.csv\")) <= free(resid_norm() @ 3)"}},
         {{.expr = "lerp(load(\"fam.safetensors\"), slerp(token(\"x\"), token(\"y\"), 0.5), cos(token(\"x\"), random(7)))", .bare_value = true}},
     };
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) assert_true(alloc_fail_each(work, &jobs[i], 2000) > 20);

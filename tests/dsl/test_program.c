@@ -62,6 +62,108 @@ static void actions(void **state)
     close_program(&x);
 }
 
+/* What the fake model answers for resid_norm(q) at a layer. */
+static double resid_norm(double q, int layer)
+{
+    rh_atom_spec spec = {.kind = RH_ATOM_RESID_NORM, .text = "", .prefix = "", .quantile = q};
+    float x;
+    fake_vector(&x, &spec, RH_RESID_POST, layer, 1);
+    return x;
+}
+
+/* scale, cap, clamp and guards: verbs, places and numbers. amount NAN: there is none; the same for limit. */
+static void amounts_and_guards(void **state)
+{
+    (void)state;
+    static const char text[] = "let a = dim(\"a.csv\"); let c = token(\"c\"); let sf = load(\"sf.safetensors\"); let fam = load(\"fam.safetensors\")\n"
+                               "let k = 3; layer 16";
+    static const struct {
+        const char *action; rh_verb verb; int n_layers, first; double amount; bool guard, cosine; int compare; double limit;
+    } cases[] = {
+        {"scale a by 2", RH_VERB_SCALE, 1, 16, 2, false, false, 0, NAN},
+        {"cap a at -k/2", RH_VERB_CAP, 1, 16, -1.5, false, false, 0, NAN},
+        {"clamp a at k on last", RH_VERB_CLAMP, 1, 16, 3, false, false, 0, NAN},
+        {"clamp c at 0", RH_VERB_CLAMP, 1, 16, 0, false, false, 0, NAN},
+        {"cap a @ 3..5 at k", RH_VERB_CAP, 3, 3, 3, false, false, 0, NAN},
+        {"cap c at norm(unit(sf))", RH_VERB_CAP, 1, 31, 1, false, false, 0, NAN},
+        {"cap a at norm(unit(fam))", RH_VERB_CAP, 5, 14, 1, false, false, 0, NAN},
+        {"cap fam at norm(unit(a))", RH_VERB_CAP, 5, 14, 1, false, false, 0, NAN},
+        {"scale fam by norm(free(a @ 3))/norm(free(a @ 3))", RH_VERB_SCALE, 5, 14, 1, false, false, 0, NAN},
+        {"scale a by 1 when dot(h, c) > 2", RH_VERB_SCALE, 1, 16, 1, true, false, RH_WHEN_GT, 2},
+        {"steer a when cos(h, c) >= 0.5", RH_VERB_STEER, 1, 16, NAN, true, true, RH_WHEN_GE, 0.5},
+        {"steer a on last when cos(h, a - c) < -k/10", RH_VERB_STEER, 1, 16, NAN, true, true, RH_WHEN_LT, -0.3},
+        {"ablate span(a, c) when dot(h, a - a) <= 0", RH_VERB_ABLATE, 1, 16, NAN, true, false, RH_WHEN_LE, 0},
+        {"ablate c when cos(h, sf) > norm(unit(a))", RH_VERB_ABLATE, 1, 31, NAN, true, true, RH_WHEN_GT, 1},
+        {"ablate fam when cos(h, a) > 0.2", RH_VERB_ABLATE, 5, 14, NAN, true, true, RH_WHEN_GT, 0.2},
+        {"steer c when cos(h, a) > norm(unit(fam))/2", RH_VERB_STEER, 5, 14, NAN, true, true, RH_WHEN_GT, 0.5},
+        {"a when cos(h, random(7)) > 0.2", RH_VERB_STEER, 1, 16, NAN, true, true, RH_WHEN_GT, 0.2},
+        {"cap c at norm(unit(random(7))) when dot(h, random(8)) > k", RH_VERB_CAP, 1, 16, 1, true, false, RH_WHEN_GT, 3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        program x;
+        rh_program_input in = book(text);
+        in.expr = cases[i].action;
+        open_program(&x, &in);
+        const rh_eval_action *a = &x.e->actions[0];
+        assert_int_equal(a->verb, cases[i].verb);
+        assert_int_equal(a->value.n_layers, cases[i].n_layers);
+        assert_int_equal(a->value.layers[0], cases[i].first);
+        assert_int_equal(a->amount.n_layers, isnan(cases[i].amount) ? 0 : cases[i].n_layers);
+        for (int l = 0; l < a->amount.n_layers; l++) {
+            assert_int_equal(a->amount.layers[l], a->value.layers[l]);
+            assert_true(fabs(a->amount.scalar[l] - cases[i].amount) < 1e-6);
+        }
+        assert_int_equal(a->guard != NULL, cases[i].guard);
+        if (a->guard) {
+            assert_int_equal(a->guard->cosine, cases[i].cosine);
+            assert_int_equal(a->guard->compare, cases[i].compare);
+            assert_int_equal(a->guard->vector.vector->n_layers, cases[i].n_layers);
+            assert_int_equal(a->guard->vector.vector->d, FAKE_D);
+            assert_int_equal(a->guard->threshold.n_layers, cases[i].n_layers);
+            for (int l = 0; l < cases[i].n_layers; l++) {
+                assert_int_equal(a->guard->vector.vector->layers[l], a->value.layers[l]);
+                assert_true(fabs(a->guard->threshold.scalar[l] - cases[i].limit) < 1e-6);
+            }
+        }
+        close_program(&x);
+    }
+}
+
+/* Each layer has its own vector, its own number and its own limit. */
+static void layer_by_layer(void **state)
+{
+    (void)state;
+    program x;
+    rh_program_input in = book("let a = dim(\"a.csv\"); let fam = load(\"fam.safetensors\")\n"
+                               "cap fam at norm(fam) when dot(h, a) > 0.2*resid_norm(0.9)\n"
+                               "clamp a @ 3..5 at dot(neutral(), unit(a))\nscale a by resid_norm() @ [3, 9]\nscale a by free(resid_norm() @ 7) @ 2");
+    in.layers = "2";
+    open_program(&x, &in);
+    assert_int_equal(x.fake.computes, 1);
+    assert_int_equal(x.e->n_actions, 4);
+    const rh_eval_action *cap = &x.e->actions[0], *clamp = &x.e->actions[1], *scale = &x.e->actions[2];
+    for (int l = 0; l < 5; l++) {
+        rh_atom_spec spec = {.kind = RH_ATOM_DIM, .text = "a.csv", .prefix = ""};
+        float row[FAKE_D];
+        fake_vector(row, &spec, RH_RESID_POST, 14 + l, FAKE_D);
+        assert_memory_equal(cap->guard->vector.vector->data + l * FAKE_D, row, sizeof row);
+        assert_true(cap->amount.scalar[l] == rh_norm(cap->value.vector->data + l * FAKE_D, FAKE_D));
+        assert_true(fabs(cap->guard->threshold.scalar[l] - 0.2 * resid_norm(0.9, 14 + l)) < 1e-12);
+    }
+    for (int l = 0; l < 3; l++) {
+        rh_atom_spec spec = {.kind = RH_ATOM_NEUTRAL, .text = "", .prefix = ""};
+        float row[FAKE_D];
+        const float *v = clamp->value.vector->data + l * FAKE_D;
+        fake_vector(row, &spec, RH_RESID_POST, 3 + l, FAKE_D);
+        assert_true(fabs(clamp->amount.scalar[l] - rh_dot(row, v, FAKE_D) / rh_norm(v, FAKE_D)) < 1e-5);
+    }
+    assert_int_equal(scale->value.layers[1], 9);
+    assert_true(scale->amount.scalar[0] == resid_norm(0.5, 3) && scale->amount.scalar[1] == resid_norm(0.5, 9));
+    assert_int_equal(x.e->actions[3].value.layers[0], 2);
+    assert_true(x.e->actions[3].amount.scalar[0] == resid_norm(0.5, 7));
+    close_program(&x);
+}
+
 static void masks(void **state)
 {
     (void)state;
@@ -107,12 +209,15 @@ static void contextual_words(void **state)
 {
     (void)state;
     program x;
-    rh_program_input in = book("layer 3\nlet on = dim(\"a.csv\"); let last = 2; let unit = on; let h = 3; let at = 1; let by = 1; let when = on\n"
+    rh_program_input in = book("layer 3\nlet cos = 1; let dot = 2; let center = 3; let neutral = dim(\"n.csv\"); let resid_norm = 4\nlet on = dim(\"a.csv\"); let last = 2; let unit = on; let h = 3; let at = 1; let by = 1; let when = on\n"
                                "let all = on; let mean = unit(dim(\"b.csv\", at=mean, chat=true)); let true = 2; let not = 1; let generated = 1\n"
-                               "steer on on last\nsteer last*unit on not last\nsteer when + mean on generated\nsteer h*all @ all on all");
+                               "steer on on last\nsteer last*unit on not last\nsteer when + mean on generated\nsteer h*all @ all on all\n"
+                               "cap at*on at at on last when cos(h, h*neutral) > cos + dot*center*resid_norm\nscale unit by by");
     open_program(&x, &in);
-    assert_int_equal(x.e->n_actions, 4);
+    assert_int_equal(x.e->n_actions, 6);
     assert_int_equal(x.e->actions[3].value.n_layers, FAKE_LAYERS);
+    assert_true(x.e->actions[4].amount.scalar[0] == 1 && x.e->actions[4].guard->threshold.scalar[0] == 25);
+    assert_true(x.e->actions[5].amount.scalar[0] == 1);
     close_program(&x);
 }
 
@@ -132,7 +237,7 @@ static void an_expression_with_a_book(void **state)
 {
     (void)state;
     program x;
-    rh_program_input in = book("layer 16\nlet a = dim(\"a.csv\")\nsteer a; ablate a\ncap a at 3");
+    rh_program_input in = book("layer 16\nlet a = dim(\"a.csv\")\nsteer a; ablate a\ncap a at norm(dim(\"missing.csv\"))");
     in.expr = "a on last";
     open_program(&x, &in);
     assert_int_equal(rh_program_actions_left_out(x.p), 3);
@@ -196,6 +301,9 @@ static void parts(void **state)
         {"unit(a)", ""},
         {"u", ""},
         {"norm(b)*a + c", "norm(b)*a 1, c 1"},
+        {"0.2*resid_norm()*unit(a)", ""},
+        {"0.2*resid_norm()*unit(a) + 2*c", "0.2*resid_norm()*unit(a) 1, c 2"},
+        {"pca(\"p.csv\", center=false) - 2*neutral()", "pca(\"p.csv\", center=false) 1, neutral() -2"},
         {"mean(a, b)", "a 0.5, b 0.5"},
         {"-(a +\n b)", "a -1, b -1"},
         {"a - a", ""},
@@ -309,6 +417,8 @@ static void without_a_model(void **state)
         {"load(\"const.npy\") @ 3", RH_OK},
         {"cos(load(\"const.npy\"), random(3))", RH_OK},
         {"dim(\"a.csv\")", RH_EMODEL},
+        {"neutral()", RH_EMODEL},
+        {"resid_norm()*load(\"sf.safetensors\")", RH_EMODEL},
         {"token(\"a\")", RH_EMODEL},
         {"load(\"const.npy\") @ all", RH_EMODEL},
         {"random(3) @ 14", RH_ESITE},
@@ -352,6 +462,24 @@ static void one_request_an_atom(void **state)
     assert_int_equal(x.fake.n_requests, 5); /* a at 16, a at 14..18, c, d, e */
     assert_int_equal(x.fake.describes, 4);
     close_program(&x);
+
+    static const struct { const char *same, *other; } options[] = {
+        {"pca(\"a.csv\", center=true)", "pca(\"a.csv\", center=false)"}, {"lda(\"a.csv\", shrink=0.1)", "lda(\"a.csv\", shrink=0.2)"},
+        {"logreg(\"a.csv\", l2=1.0)", "logreg(\"a.csv\", l2=1e-3)"},      {"resid_norm(1/2)*neutral()", "resid_norm(0.75)*neutral()"},
+        {"neutral()", "act(\"\")"},                                     {"pca(\"a.csv\")", "dim(\"a.csv\")"},
+        {"lda(\"a.csv\", shrink=-0)", "lda(\"a.csv\", shrink=1)"},
+    };
+    static const char *const plain[] = {"pca(\"a.csv\")", "lda(\"a.csv\")", "logreg(\"a.csv\")", "resid_norm()*neutral()", "neutral( )", "pca(\"a.csv\", at=last)",
+                                        "lda(\"a.csv\", shrink=0)"};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        rh_str text = {0};
+        rh_str_printf(&text, "layer 16; steer unit(%s) + %s; steer %s", plain[i], options[i].same, options[i].other);
+        in = book(text.data);
+        open_program(&x, &in);
+        assert_int_equal(x.fake.n_requests, i == 3 ? 3 : 2);
+        close_program(&x);
+        rh_str_free(&text);
+    }
 }
 
 static void compute_can_fail(void **state)
@@ -381,7 +509,7 @@ int main(void)
 {
     if (chdir(RH_TEST_DATA "/../dsl") != 0) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(actions), cmocka_unit_test(masks), cmocka_unit_test(contextual_words), cmocka_unit_test(statements_end),
+        cmocka_unit_test(actions), cmocka_unit_test(amounts_and_guards), cmocka_unit_test(layer_by_layer), cmocka_unit_test(masks), cmocka_unit_test(contextual_words), cmocka_unit_test(statements_end),
         cmocka_unit_test(an_expression_with_a_book), cmocka_unit_test(includes), cmocka_unit_test(parts), cmocka_unit_test(names_beside),
         cmocka_unit_test(places_join), cmocka_unit_test(without_a_model), cmocka_unit_test(one_request_an_atom), cmocka_unit_test(compute_can_fail),
     };

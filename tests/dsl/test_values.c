@@ -26,7 +26,7 @@ static rh_evaluation *evaluate(rh_program **p, fake_resolver *fake, const char *
 
 /* ---- linear expressions ---------------------------------------------------------------------------- */
 
-typedef struct term { rh_atom_kind kind; const char *text; double c; } term;
+typedef struct term { rh_atom_kind kind; const char *text; double c; bool no_center; double shrink, l2; rh_at at; } term;
 typedef struct linear_case {
     const char *expr, *layers;
     int n_layers, first_layer; /* -1: constant */
@@ -34,11 +34,12 @@ typedef struct linear_case {
     int requests;              /* atoms read */
     term terms[4];
 } linear_case;
-#define A {RH_ATOM_DIM, "a.csv",
-#define B {RH_ATOM_DIM, "b.csv",
-#define T {RH_ATOM_TOKEN, "t",
-#define SF {RH_ATOM_LOAD, "sf.safetensors",
-#define FAM {RH_ATOM_LOAD, "fam.safetensors",
+#define A {.kind = RH_ATOM_DIM, .text = "a.csv", .c =
+#define B {.kind = RH_ATOM_DIM, .text = "b.csv", .c =
+#define T {.kind = RH_ATOM_TOKEN, .text = "t", .c =
+#define SF {.kind = RH_ATOM_LOAD, .text = "sf.safetensors", .c =
+#define FAM {.kind = RH_ATOM_LOAD, .text = "fam.safetensors", .c =
+#define NEUTRAL {.kind = RH_ATOM_NEUTRAL, .text = "", .c =
 
 static const char BOOK[] = "let a = dim(\"a.csv\"); let b = dim(\"b.csv\")\n"
                            "let t = token(\"t\"); let sf = load(\"sf.safetensors\"); let fam = load(\"fam.safetensors\")\n"
@@ -74,6 +75,15 @@ static const linear_case LINEAR[] = {
     {"mean(1, 3)*a + lerp(0, 4, 0.5)*b", "7", 1, 7, RH_RESID_POST, 2, {A 2}, B 2}}},
     {"at - on + last + dim", "7", 1, 7, RH_RESID_POST, 3, {A 1}, B -1}, T 2}}},
     {"dim(\"a.csv\")", "7", 1, 7, RH_RESID_POST, 1, {A 1}}},
+    {"neutral()", "7", 1, 7, RH_RESID_POST, 1, {NEUTRAL 1}}},
+    {"a - 2*neutral() @ 20.attn_z", NULL, 1, 20, RH_ATTN_Z, 2, {A 1}, NEUTRAL -2}}},
+    {"fam - neutral()", NULL, 5, 14, RH_RESID_POST, 2, {FAM 1}, NEUTRAL -1}}},
+    {"pca(\"p.csv\") @ 3..4 + t", NULL, 2, 3, RH_RESID_POST, 2, {{.kind = RH_ATOM_PCA, .text = "p.csv", .c = 1}, T 1}}},
+    {"2*pca(\"p.csv\", center=false)", "7", 1, 7, RH_RESID_POST, 1, {{.kind = RH_ATOM_PCA, .text = "p.csv", .c = 2, .no_center = true}}},
+    {"lda(\"p.csv\") + sf", NULL, 1, 31, RH_RESID_POST, 2, {{.kind = RH_ATOM_LDA, .text = "p.csv", .c = 1, .shrink = 0.1}, SF 1}}},
+    {"lda(\"p.csv\", shrink=0) - lda(\"p.csv\", shrink=1)", "7", 1, 7, RH_RESID_POST, 2, {{.kind = RH_ATOM_LDA, .text = "p.csv", .c = 1}, {.kind = RH_ATOM_LDA, .text = "p.csv", .c = -1, .shrink = 1}}},
+    {"logreg(\"p.csv\", at=mean)", "7", 1, 7, RH_RESID_POST, 1, {{.kind = RH_ATOM_LOGREG, .text = "p.csv", .c = 1, .l2 = 1, .at = RH_AT_MEAN}}},
+    {"logreg(\"p.csv\", l2=2.5e-1)", "7", 1, 7, RH_RESID_POST, 1, {{.kind = RH_ATOM_LOGREG, .text = "p.csv", .c = 1, .l2 = 0.25}}},
     {"t", NULL, 1, -1, RH_RESID_POST, 1, {T 1}}},
     {"t", "3", 1, 3, RH_RESID_POST, 1, {T 1}}},
     {"(a +\n b) # two lines\n", "3", 1, 3, RH_RESID_POST, 2, {A 1}, B 1}}},
@@ -98,7 +108,8 @@ static void linear_plans(void **state)
             double want[FAKE_Z] = {0}, worst = 0, largest = 0;
             assert_int_equal(v->layers[l], c->first_layer < 0 ? -1 : c->first_layer + l);
             for (int t = 0; t < 4 && c->terms[t].text; t++) {
-                rh_atom_spec spec = {.kind = c->terms[t].kind, .text = c->terms[t].text, .prefix = ""};
+                rh_atom_spec spec = {.kind = c->terms[t].kind, .text = c->terms[t].text, .prefix = "", .no_center = c->terms[t].no_center,
+                                     .shrink = c->terms[t].shrink, .l2 = c->terms[t].l2, .at = c->terms[t].at};
                 float row[FAKE_Z];
                 bool constant = spec.kind == RH_ATOM_TOKEN;
                 fake_vector(row, &spec, constant ? RH_RESID_POST : c->hook, constant ? -1 : v->layers[l], v->d);
@@ -190,6 +201,61 @@ static void scalars_of_families(void **state)
     rh_program_free(q);
 }
 
+/* resid_norm is asked for with width 1 at the hook and layers where it is used. */
+static void resid_norms(void **state)
+{
+    (void)state;
+    static const struct { const char *expr, *layers; rh_value_kind kind; rh_hook hook; int n, first; double c, q; int asked; } cases[] = {
+        {"resid_norm()", "16", RH_VALUE_SCALAR, RH_RESID_POST, 1, 16, 1, 0.5, 1},
+        {"resid_norm(0.9)", "3..5", RH_VALUE_SCALAR, RH_RESID_POST, 3, 3, 1, 0.9, 1},
+        {"resid_norm(0)", "16", RH_VALUE_SCALAR, RH_RESID_POST, 1, 16, 1, 0, 1},
+        {"resid_norm(2/2)", "16", RH_VALUE_SCALAR, RH_RESID_POST, 1, 16, 1, 1, 1},
+        {"resid_norm(q) @ 7", "16", RH_VALUE_SCALAR, RH_RESID_POST, 1, 7, 1, 0.75, 1},
+        {"resid_norm() @ 7.mlp_out", NULL, RH_VALUE_SCALAR, RH_MLP_OUT, 1, 7, 1, 0.5, 1},
+        {"resid_norm() @ all", NULL, RH_VALUE_SCALAR, RH_RESID_POST, FAKE_LAYERS, 0, 1, 0.5, 1},
+        {"(resid_norm() @ 3..9) @ 5..6", NULL, RH_VALUE_SCALAR, RH_RESID_POST, 2, 5, 1, 0.5, 1},
+        {"2*resid_norm() + resid_norm()", "16", RH_VALUE_SCALAR, RH_RESID_POST, 1, 16, 3, 0.5, 1},
+        {"mean(resid_norm(), resid_norm(), 0)", "16", RH_VALUE_SCALAR, RH_RESID_POST, 1, 16, 2 / 3.0, 0.5, 1},
+        {"norm(0.2*resid_norm()*unit(sf))", NULL, RH_VALUE_SCALAR, RH_RESID_POST, 1, 31, 0.2, 0.5, 2},
+        {"0.2*resid_norm()*unit(sf)", NULL, RH_VALUE_VECTOR, RH_RESID_POST, 1, 31, 0.2, 0.5, 2},
+        {"unit(sf)*resid_norm()/5", NULL, RH_VALUE_VECTOR, RH_RESID_POST, 1, 31, 0.2, 0.5, 2},
+        {"rescale(a, 0.1*resid_norm(0.9))", "16", RH_VALUE_VECTOR, RH_RESID_POST, 1, 16, 0.1, 0.9, 2},
+        {"rescale(a, resid_norm()) @ 3.attn_z", "16", RH_VALUE_VECTOR, RH_ATTN_Z, 1, 3, 1, 0.5, 2},
+        {"unit(fam)*resid_norm()", NULL, RH_VALUE_VECTOR, RH_RESID_POST, 5, 14, 1, 0.5, 2},
+        {"unit(t)*(resid_norm() @ 3..5)", NULL, RH_VALUE_VECTOR, RH_RESID_POST, 3, 3, 1, 0.5, 2},
+        {"unit(random(7))*resid_norm()", "16", RH_VALUE_VECTOR, RH_RESID_POST, 1, 16, 1, 0.5, 2},
+        {"unit(random(7))*resid_norm() @ 3.attn_z", "16", RH_VALUE_VECTOR, RH_ATTN_Z, 1, 3, 1, 0.5, 2},
+        {"free(resid_norm() @ 7)", NULL, RH_VALUE_SCALAR, RH_RESID_POST, 1, -7, 1, 0.5, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fake_resolver fake;
+        rh_program *p = NULL;
+        rh_evaluation *e = evaluate(&p, &fake, "let a = dim(\"a.csv\"); let t = token(\"t\"); let sf = load(\"sf.safetensors\"); let q = 3/4\n"
+                                               "let fam = load(\"fam.safetensors\")", cases[i].expr, cases[i].layers);
+        const rh_value *v = e->value;
+        bool freed = cases[i].first < 0;
+        assert_int_equal(v->kind, cases[i].kind);
+        assert_int_equal(v->n_layers, cases[i].n);
+        assert_int_equal(v->layers == NULL, freed);
+        assert_int_equal(fake.n_requests, cases[i].asked);
+        for (int r = 0; r < fake.n_requests; r++)
+            if (fake.requests[r].text[0] == '\0' && fake.requests[r].first >= 0) {
+                assert_int_equal(fake.requests[r].d, 1);
+                assert_int_equal(fake.requests[r].hook, cases[i].hook);
+                assert_int_equal(fake.requests[r].n_layers, cases[i].n);
+            }
+        for (int l = 0; l < v->n_layers; l++) {
+            rh_atom_spec spec = {.kind = RH_ATOM_RESID_NORM, .text = "", .prefix = "", .quantile = cases[i].q};
+            float x;
+            double got = v->kind == RH_VALUE_SCALAR ? v->scalar[l] : rh_norm(v->vector->data + (size_t)l * v->vector->d, v->vector->d);
+            fake_vector(&x, &spec, cases[i].hook, freed ? -cases[i].first : cases[i].first + l, 1);
+            if (!(fabs(got - cases[i].c * x) <= 1e-6 * x)) fail_msg("%s: %.9g, not %.9g", cases[i].expr, got, cases[i].c * x);
+        }
+        rh_evaluation_free(e);
+        rh_program_free(p);
+    }
+}
+
 /* ---- random trees --------------------------------------------------------------------------------------- */
 
 typedef struct slow_value { bool vector; double x, v[FAKE_D]; } slow_value;
@@ -210,8 +276,9 @@ static void atom(maker *m, slow_value *out, rh_str *text)
         {RH_ATOM_DIM, "dim(\"a.csv\")", "a.csv", false}, {RH_ATOM_DIM, "dim(\"b.csv\")", "b.csv", false},
         {RH_ATOM_ACT, "act(\"some text\")", "some text", false}, {RH_ATOM_TOKEN, "token(\"x\")", "x", true},
         {RH_ATOM_LOAD, "load(\"const.npy\")", "const.npy", true}, {RH_ATOM_UNEMBED, "unembed(\"y\")", "y", true},
+        {RH_ATOM_PCA, "pca(\"a.csv\")", "a.csv", false}, {RH_ATOM_NEUTRAL, "neutral()", "", false},
     };
-    uint32_t k = pick(m, 6);
+    uint32_t k = pick(m, 8);
     rh_atom_spec spec = {.kind = atoms[k].kind, .text = atoms[k].text, .prefix = ""};
     float row[FAKE_D];
     fake_vector(row, &spec, RH_RESID_POST, atoms[k].constant ? -1 : m->layer, FAKE_D);
@@ -365,6 +432,12 @@ static void make(maker *m, slow_value *out, rh_str *text, bool vector, int depth
     if (depth == 0 || pick(m, 6) == 0) {
         if (vector) {
             atom(m, out, into);
+        } else if (pick(m, 4) == 0) {
+            rh_atom_spec spec = {.kind = RH_ATOM_RESID_NORM, .text = "", .prefix = "", .quantile = 0.5};
+            float x;
+            fake_vector(&x, &spec, RH_RESID_POST, m->layer, 1);
+            out->x = x / 8.0;
+            rh_str_puts(into, "(resid_norm()/8)");
         } else {
             out->x = (double)pick(m, 9) / 4;
             rh_str_printf(into, "(%d/4)", (int)(out->x * 4));
@@ -419,7 +492,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_plans), cmocka_unit_test(free_and_random),     cmocka_unit_test(scalars),
-        cmocka_unit_test(scalars_of_families), cmocka_unit_test(random_trees),
+        cmocka_unit_test(scalars_of_families), cmocka_unit_test(resid_norms), cmocka_unit_test(random_trees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
