@@ -77,7 +77,7 @@ static const uint8_t *panels_at(const job *j, const rh_weight *w, int32_t p, int
 {
     if (w->kept == RH_AS_PANELS) return w->panels + (size_t)p * w->panel_bytes;
     for (int32_t i = 0; i < n; i++)
-        rh_cpu_pack(j->k, (uint8_t *)own + (size_t)i * w->panel_bytes, w, p + i, j->n < 8);
+        rh_cpu_pack(j->k, (uint8_t *)own + (size_t)i * w->panel_bytes, w, p + i, true);
     return (const uint8_t *)own;
 }
 

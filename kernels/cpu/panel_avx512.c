@@ -236,15 +236,19 @@ INLINE void many_tokens(float *out, size_t ldo, const uint8_t *panel, size_t pan
                         rh_dtype type, rh_panel_layout l, int32_t blocks, const rh_xblock *x, int n)
 {
     const uint8_t *header = panel, *p = panel;
+    const int record = l.codes + l.bits + l.scales;
     for (int t = 0; t < n; t++)
         for (int i = 0; i < many; i++)
             _mm512_storeu_ps(out + (size_t)t * ldo + 16 * i, _mm512_setzero_ps());
-    for (int32_t b = 0; b < blocks; b++, p += l.codes + l.bits + l.scales, x += n) {
+    for (int32_t b = 0; b < blocks; b++, p += record, x += n) {
         unpacked u[2];
         if (b % l.per_header == 0) {
             header = p;
             p += l.header;
         }
+        for (int i = 0; i < record; i += 64)
+            for (int k = 0; k < many; k++)
+                _mm_prefetch((const char *)p + (size_t)k * panel_bytes + AHEAD / 2 + i, _MM_HINT_T0);
         unpack(&u[0], header, p, type, l);
         if (many > 1) unpack(&u[1], header + panel_bytes, p + panel_bytes, type, l);
         float *o = out;
