@@ -56,6 +56,37 @@ static const struct { const char *expr; bool bare; const char *text; } CASES[] =
      "2  token(\"rain\")  constant                 1        0         0       0     0  no\n"
      "\n"
      "pass: 32 prompts (24 distinct), 240 tokens -> 100 after sharing, to layer 16, about 0.42 s\n"},
+    {"cap a at 0.5*resid_norm(0.9) on last when cos(h, c) >= 0.2", false,
+     "cap a at 0.5*resid_norm(0.9) on last when cos(h, c) >= 0.2  at 16.resid_post, width 16\n"
+     "  ->  dim(\"a.csv\")  #1\n"
+     "  at\n"
+     "  ->  linear form, 1 term\n"
+     "        ->  0.5 *  resid_norm(0.9)  #3\n"
+     "  when cos(h, …)\n"
+     "  ->  token(\"rain\")  #2  constant\n"
+     "  >=\n"
+     "  ->  0.2\n"
+     "\n"
+     "#  source           site           coefficient  prompts  distinct  tokens  read  cached\n"
+     "1  dim(\"a.csv\")     16.resid_post            1       32        24     240    32  no\n"
+     "   sample: The mayor of [San Francisco]\n"
+     "2  token(\"rain\")    constant                 1        0         0       0     0  no\n"
+     "3  resid_norm(0.9)  16.resid_post          0.5        0         0       0     0  no\n"
+     "\n"
+     "pass: 32 prompts (24 distinct), 240 tokens -> 100 after sharing, to layer 16, about 0.42 s\n"},
+    {"scale lda(\"l.csv\", shrink=0.5) @ 3..4 by norm(neutral())", false,
+     "scale lda(\"l.csv\", shrink=0.5) @ 3..4 by norm(neutral())  at 3..4.resid_post, width 16\n"
+     "  ->  lda(\"l.csv\", shrink=0.5)  #1\n"
+     "  by\n"
+     "  ->  norm\n"
+     "        ->  neutral()  #2\n"
+     "\n"
+     "#  source                    site             coefficient  prompts  distinct  tokens  read  cached\n"
+     "1  lda(\"l.csv\", shrink=0.5)  3..4.resid_post            1       32        24     240    32  no\n"
+     "   sample: The mayor of [San Francisco]\n"
+     "2  neutral()                 3..4.resid_post            1        0         0       0     0  no\n"
+     "\n"
+     "pass: 32 prompts (24 distinct), 240 tokens -> 100 after sharing, to layer 4, about 0.42 s\n"},
     {"(2 + 3)*2", true,
      "value (2 + 3)*2  constant\n"
      "  ->  10\n"
@@ -114,8 +145,47 @@ static void json(void **state)
     rh_program_free(p);
 }
 
+/* An action's amount and guard name the steps that compute them. */
+static void json_of_guards(void **state)
+{
+    (void)state;
+    static const struct { const char *expr, *action, *of, *compare; } cases[] = {
+        {"cap a at 0.5*resid_norm(0.9) when cos(h, c) >= 0.2", "cap", "cos", ">="}, {"clamp a at 1", "clamp", NULL, NULL},
+        {"scale a by 2 when dot(h, c) < norm(a)", "scale", "dot", "<"},             {"ablate a when cos(h, a) <= 1", "ablate", "cos", "<="},
+        {"a when dot(h, a) > 3", "steer", "dot", ">"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fake_resolver fake;
+        rh_str text = {0};
+        json_t *o = NULL;
+        rh_program *p = compile(&fake, cases[i].expr, false);
+        assert_int_equal(rh_program_explain_json(&text, p, NULL), RH_OK);
+        assert_int_equal(rh_json_parse(&o, text.data, text.len, "explain", NULL), RH_OK);
+        json_t *result = json_array_get(json_object_get(o, "results"), 0), *steps = json_object_get(o, "steps");
+        json_t *guard = json_object_get(result, "guard"), *amount = json_object_get(result, "amount");
+        assert_string_equal(json_string_value(json_object_get(result, "action")), cases[i].action);
+        assert_int_equal(amount != NULL, strstr(cases[i].expr, " at ") || strstr(cases[i].expr, " by "));
+        assert_int_equal(guard != NULL, cases[i].of != NULL);
+        if (i == 0) {
+            json_t *step = json_array_get(steps, (size_t)json_integer_value(amount));
+            assert_true(json_real_value(json_array_get(json_object_get(step, "coefficients"), 0)) == 0.5);
+            step = json_array_get(steps, (size_t)json_integer_value(json_object_get(guard, "threshold")));
+            assert_true(json_real_value(json_object_get(step, "number")) == 0.2);
+        }
+        if (guard) {
+            assert_string_equal(json_string_value(json_object_get(guard, "of")), cases[i].of);
+            assert_string_equal(json_string_value(json_object_get(guard, "compare")), cases[i].compare);
+            json_t *step = json_array_get(steps, (size_t)json_integer_value(json_object_get(guard, "vector")));
+            assert_string_equal(json_string_value(json_object_get(step, "operation")), "atom");
+        }
+        json_decref(o);
+        rh_str_free(&text);
+        rh_program_free(p);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(json)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(texts), cmocka_unit_test(json), cmocka_unit_test(json_of_guards)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,8 +23,7 @@ static const char *const SEEDS[] = {
     "free(load(\"sf.safetensors\") @ 31.resid_post) @ all - slerp(token(\"a\"), unembed(\"b\"), 0.25)*-1e-3",
     "lerp(mean(dim(\"a.csv\"), token(\"x\")), reject(dim(\"b.csv\"), span(token(\"x\"), token(\"y\"))), angle(token(\"x\"), token(\"y\"))/180)",
     "let a = b; let b = c; let c = a # cycle \xe6\x9d\xb1\xe4\xba\xac\ncap a at dot(neutral(), unit(pca(\"x.csv\", center=false)))\nscale a by resid_norm(0.5)",
-    "layer 3\nlet w = lda(\"a.csv\", shrink=0.5); let v = logreg(\"b.csv\", l2=1e-2); let f = load(\"fam.safetensors\")\n"
-    "cap f at 0.5*norm(f) on last when cos(h, w) > 0.2\nclamp w at dot(neutral(), unit(v)) when dot(h, v) <= resid_norm(0.9)\n",
+    "layer 3\nlet w = lda(\"a.csv\", shrink=0.5); let v = logreg(\"b.csv\", l2=1e-2); let f = load(\"fam.safetensors\")\ncap f at 0.5*norm(f) on last when cos(h, w) > 0.2\nclamp w at dot(neutral(), unit(v)) when dot(h, v) <= resid_norm(0.9)\n",
     "scale pca(\"a.csv\", center=true) @ 14..18 by resid_norm() / 8 on generated when cos(h, token(\"x\") - neutral()) < -.5",
     "0.2*resid_norm(1/2)*unit(load(\"sf.safetensors\")) + free(resid_norm(0) @ 7)*neutral()",
     "((((((((1))))))))*-----dim(\"a.csv\")/(3 - 2.5e0)",
