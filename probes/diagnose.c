@@ -43,11 +43,14 @@ rh_status rh_repeated_3grams(double *out, const int32_t *ids, int32_t n, rh_erro
     return RH_OK;
 }
 
-void rh_judge_collapse(rh_steer_run *run, int32_t n_vocab)
+void rh_judge_collapse(rh_steer_run *run, double unsteered, int32_t n_vocab)
 {
     bool enough = run->n_ids >= RH_COLLAPSE_TOKENS;
+    double blind = log((double)n_vocab), limit = RH_GARBLED_FROM * blind;
+    if (unsteered + RH_GARBLED_ABOVE * blind > limit) limit = unsteered + RH_GARBLED_ABOVE * blind;
+    if (limit > RH_GARBLED_ALWAYS * blind) limit = RH_GARBLED_ALWAYS * blind;
     run->loops = enough && run->repeated > RH_COLLAPSE_REPEATED;
-    run->garbled = enough && run->surprisal > RH_COLLAPSE_SURPRISAL * log((double)n_vocab);
+    run->garbled = enough && run->surprisal > limit;
     run->collapsed = run->loops || run->garbled;
 }
 

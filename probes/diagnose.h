@@ -15,15 +15,20 @@ int32_t rh_first_changed(const rh_action *actions, int32_t n_actions, int32_t n_
 /* Share of the n-2 3-grams of ids that occurred before: 1 - distinct/all; 0 below 3 tokens. */
 rh_status rh_repeated_3grams(double *out, const int32_t *ids, int32_t n, rh_error *err);
 
-/* A text of at least RH_COLLAPSE_TOKENS tokens
- *   loops     if more than RH_COLLAPSE_REPEATED of its 3-grams are repeats;
- *   is garbled if its surprisal is above RH_COLLAPSE_SURPRISAL of ln(n_vocab), that of tokens drawn
- *             blindly. Prose sampled at temperature 1 lies near a quarter of it.
- * Sets loops, garbled, collapsed from repeated, surprisal and n_ids. */
+/* Has a text collapsed? Of at least RH_COLLAPSE_TOKENS tokens, it
+ *   loops       if more than RH_COLLAPSE_REPEATED of its 3-grams are repeats;
+ *   is garbled  if its surprisal is above a limit, in parts of ln(n_vocab), the surprisal of tokens
+ *               drawn blindly: 0.4, or 0.1 above the unsteered text's own where sampling makes that high,
+ *               but never more than 0.6.
+ * Seen on SmolLM2 and Gemma 3 270M: greedy 0.1; sampled at temperature 1, still prose, 0.3 to 0.4; at 1.3,
+ * no longer, 0.7; steered greedy text falls apart at about 0.4. Sets loops, garbled, collapsed from repeated,
+ * surprisal and n_ids; unsteered: the unsteered text's surprisal, NaN if there is none. */
 #define RH_COLLAPSE_TOKENS 8
 #define RH_COLLAPSE_REPEATED 0.5
-#define RH_COLLAPSE_SURPRISAL 0.4
-void rh_judge_collapse(rh_steer_run *run, int32_t n_vocab);
+#define RH_GARBLED_FROM 0.4
+#define RH_GARBLED_ABOVE 0.1
+#define RH_GARBLED_ALWAYS 0.6
+void rh_judge_collapse(rh_steer_run *run, double unsteered, int32_t n_vocab);
 
 /* KL(after‖before) and the `top` tokens whose logits rose and fell most; fewer if fewer moved.
  * Logits [n_vocab]. */

@@ -60,7 +60,7 @@ typedef struct rh_steer_run {
                                     the last prompt token if `first` lies before it */
     double surprisal;            /* mean, nats a token, of the text under the unsteered model */
     double repeated;             /* share of 3-grams seen before in the text, 0..1 */
-    bool loops, garbled;         /* the two ways to collapse; thresholds in diagnose.h */
+    bool loops, garbled;         /* the two ways to collapse; limits in diagnose.h */
     bool collapsed;              /* either */
     double relative_norm;        /* |strength|*‖v‖ / median ‖h‖ at the (first) site over the unsteered prompt */
     rh_guard_count *guards; int32_t n_guards;  /* of the actions that have one */

@@ -95,13 +95,16 @@ static void repeated(void **state)
 static void collapse(void **state)
 {
     (void)state;
-    static const struct { int32_t n; double repeated, surprisal; bool loops, garbled; } cases[] = {
-        {64, 0.02, 1.5, false, false}, {64, 0.5, 1.5, false, false}, {64, 0.51, 1.5, true, false},
-        {64, 0.02, 4.3, false, false}, {64, 0.02, 4.4, false, true}, {64, 0.9, 9, true, true},
-        {7, 0.9, 9, false, false}, {8, 0.9, 9, true, true}, {0, 0, NAN, false, false}};
+    /* ln 49152 = 10.80: limits 4.32, unsteered + 1.08, 6.48 */
+    static const struct { int32_t n; double repeated, surprisal, unsteered; bool loops, garbled; } cases[] = {
+        {64, 0.02, 1.5, 1, false, false}, {64, 0.5, 1.5, 1, false, false}, {64, 0.51, 1.5, 1, true, false},
+        {64, 0.02, 4.3, 1, false, false}, {64, 0.02, 4.4, 1, false, true}, {64, 0.9, 9, 1, true, true},
+        {64, 0.02, 4.4, NAN, false, true}, {64, 0.02, 4.4, 4.2, false, false}, {64, 0.02, 5.3, 4.2, false, true},
+        {64, 0.02, 6.4, 6.4, false, false}, {64, 0.02, 7.8, 7.8, false, true},
+        {7, 0.9, 9, 1, false, false}, {8, 0.9, 9, 1, true, true}, {0, 0, NAN, NAN, false, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rh_steer_run run = {.n_ids = cases[i].n, .repeated = cases[i].repeated, .surprisal = cases[i].surprisal};
-        rh_judge_collapse(&run, 49152); /* 0.4 ln 49152 = 4.32 */
+        rh_judge_collapse(&run, cases[i].unsteered, 49152);
         assert_int_equal(run.loops, cases[i].loops);
         assert_int_equal(run.garbled, cases[i].garbled);
         assert_int_equal(run.collapsed, cases[i].loops || cases[i].garbled);
