@@ -11,7 +11,7 @@
  * Queries that share a kv head also share its keys: an item is a tile of M = rows x heads
  * queries of one group and kv head, so that a tile of keys, transposed once, serves them all.
  * For a tile of keys with scores S [M, 64]:
- *     m' = max(m, max S),  P = exp(S - m'),  l' = l exp(m - m') + sum P,
+ *     S = cap(scale Q K^T),  m' = max(m, max S),  P = exp(S - m'),  l' = l exp(m - m') + sum P,
  *     O' = O exp(m - m') + P V,  and in the end out = O / l.
  * Where there are fewer items than threads, as in decoding one sequence, an item's keys are
  * split, and the parts (O, m, l) are merged in the same way. */
@@ -38,7 +38,7 @@ typedef struct job {
 
 /* One thread's workspace; M = tile_rows * heads. */
 typedef struct space {
-    float *q;     /* [M, width] scaled, zero beyond head_dim */
+    float *q;     /* [M, head_dim] */
     float *s;     /* [M, 64] scores, then weights */
     float *kt;    /* [width, 64] keys, transposed */
     float *v;     /* [64, width] values, where they cannot be read in place */
@@ -72,12 +72,8 @@ static size_t query_offset(const job *j, const item *it, int32_t m)
 
 static void load_queries(const job *j, const item *it, space *s)
 {
-    for (int32_t m = 0; m < it->rows * j->heads; m++) {
-        float *to = s->q + (size_t)m * j->width;
-        const float *from = j->q + query_offset(j, it, m);
-        for (size_t i = 0; i < j->d; i++) to[i] = from[i] * j->p->scale;
-        for (size_t i = j->d; i < j->width; i++) to[i] = 0;
-    }
+    for (int32_t m = 0; m < it->rows * j->heads; m++)
+        memcpy(s->q + (size_t)m * j->d, j->q + query_offset(j, it, m), j->d * sizeof(float));
 }
 
 /* Slots of positions from .. from + n - 1 of the group; true if they are consecutive. */
@@ -124,37 +120,26 @@ static const float *load_values(const job *j, const item *it, space *s, const in
     return s->v;
 }
 
-/* Scores of query m -> weights; the row's maximum and sum, and O's scale, move along. A row
- * whose window has no key in this tile gets zeros. */
+/* Scores of query m -> weights; the row's maximum and sum, and O's scale, move along. */
 static void soften(const job *j, const item *it, space *s, int32_t m, int32_t from, int32_t n,
                    float *max, float *sum)
 {
     int32_t pos = j->groups[it->group].pos + it->row + m / j->heads;
     int32_t first = j->p->window ? pos - j->p->window + 1 - from : 0, last = pos + 1 - from;
-    float *row = s->s + (size_t)m * RH_KEYS;
     first = first < 0 ? 0 : first > n ? n : first;
     last = last < first ? first : last > n ? n : last;
-    memset(row, 0, (size_t)first * sizeof *row);
-    memset(row + last, 0, (size_t)(n - last) * sizeof *row);
-    if (first == last) return;
-    if (j->p->softcap > 0) j->k->softcap(row + first, last - first, j->p->softcap);
-    float top = j->k->max(row + first, last - first);
-    if (top > max[m]) {
-        if (sum[m] != 0) {
-            float shrink = expf(max[m] - top);
-            sum[m] *= shrink;
-            j->k->scale(s->o + (size_t)m * j->width, shrink, (int64_t)j->width);
-        }
-        max[m] = top;
+    float shrink = j->k->soften(s->s + (size_t)m * RH_KEYS, (int)n, (int)first, (int)last, j->p->scale,
+                                j->p->softcap, &max[m], &sum[m]);
+    if (shrink != 1 && from > it->from) {
+        float *o = s->o + (size_t)m * j->width;
+        j->k->scale(o, shrink, o, (int64_t)j->width);
     }
-    sum[m] += j->k->exp_sum(row + first, last - first, max[m]);
 }
 
 static void run_item(const job *j, const item *it, space *s)
 {
     int32_t n_queries = it->rows * j->heads, slots[RH_KEYS];
     float *max = s->o + (size_t)n_queries * j->width, *sum = max + n_queries;
-    memset(s->o, 0, (size_t)n_queries * j->width * sizeof *s->o);
     for (int32_t m = 0; m < n_queries; m++) {
         max[m] = -FLT_MAX;
         sum[m] = 0;
@@ -166,10 +151,10 @@ static void run_item(const job *j, const item *it, space *s)
         bool consecutive = slots_of(slots, &j->groups[it->group], from, n);
         load_keys(j, it, s, slots, n, padded);
         const float *v = load_values(j, it, s, slots, n, consecutive, &ldv);
-        j->k->tile(s->s, RH_KEYS, false, s->q, j->width, s->kt, RH_KEYS, n_queries, (int)j->d,
+        j->k->tile(s->s, RH_KEYS, false, s->q, j->d, s->kt, RH_KEYS, n_queries, (int)j->d,
                    padded / 16);
         for (int32_t m = 0; m < n_queries; m++) soften(j, it, s, m, from, n, max, sum);
-        j->k->tile(s->o, j->width, true, s->s, RH_KEYS, v, ldv, n_queries, n, (int)(j->width / 16));
+        j->k->tile(s->o, j->width, from > it->from, s->s, RH_KEYS, v, ldv, n_queries, n, (int)(j->width / 16));
     }
 }
 
@@ -179,8 +164,8 @@ static void finish(const job *j, const item *it, const float *o)
     int32_t n_queries = it->rows * j->heads;
     const float *sum = o + (size_t)n_queries * (j->width + 1);
     for (int32_t m = 0; m < n_queries; m++) {
-        float *to = j->out + query_offset(j, it, m), inv = 1 / sum[m];
-        for (size_t i = 0; i < j->d; i++) to[i] = o[(size_t)m * j->width + i] * inv;
+        float *to = j->out + query_offset(j, it, m);
+        j->k->scale(to, 1 / sum[m], o + (size_t)m * j->width, (int64_t)j->d);
     }
 }
 
@@ -194,7 +179,7 @@ static void merge(const job *j, const item *it, float *a, const float *b)
         float top = max_a[m] > max_b[m] ? max_a[m] : max_b[m];
         float ca = expf(max_a[m] - top), cb = expf(max_b[m] - top);
         float *oa = a + (size_t)m * j->width;
-        j->k->scale(oa, ca, (int64_t)j->width);
+        j->k->scale(oa, ca, oa, (int64_t)j->width);
         j->k->axpy(oa, cb, b + (size_t)m * j->width, (int64_t)j->width);
         sum_a[m] = sum_a[m] * ca + sum_b[m] * cb;
         max_a[m] = top;

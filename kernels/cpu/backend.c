@@ -1,4 +1,5 @@
 #include <assert.h>
+#include <pthread.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,33 @@ static const rh_ops ops[] = {
     [RH_ISA_AVX512] = OPS("cpu/avx512"),
 };
 
+static void *wait_for(void *gate)
+{
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* Can n threads run beside each other? OpenMP ends the process where it cannot start its own,
+ * so whether it can is tried first, and its pool is then made at once. */
+static bool start_threads(int n)
+{
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t *ids = calloc((size_t)n, sizeof *ids);
+    int started = 1;
+    if (!ids) return false;
+    pthread_mutex_lock(&gate);
+    while (started < n && !pthread_create(&ids[started], NULL, wait_for, &gate)) started++;
+    pthread_mutex_unlock(&gate);
+    for (int i = 1; i < started; i++) pthread_join(ids[i], NULL);
+    free(ids);
+    if (started < n) return false;
+    int running = 0;
+#pragma omp parallel num_threads(n) reduction(+ : running)
+    running++;
+    return running > 0;
+}
+
 rh_status rh_backend_cpu(rh_backend **out, rh_isa isa, int threads, bool exact, rh_error *err)
 {
     static const char *const names[] = { "generic code", "AVX2, FMA and F16C",
@@ -100,11 +128,16 @@ rh_status rh_backend_cpu(rh_backend **out, rh_isa isa, int threads, bool exact, 
     if (isa == RH_ISA_BEST) isa = best;
     if (isa > best) return rh_fail(err, RH_EDEVICE, "this processor has no %s", names[isa]);
 
+    if (threads <= 0) threads = omp_get_num_procs();
+    if (!start_threads(threads)) {
+        rh_fail(err, RH_ENOMEM, "cannot start %d threads: out of memory, or a limit on threads", threads);
+        return rh_hint(err, "--threads 1 needs none");
+    }
     rh_cpu *c = calloc(1, sizeof *c);
     if (!c) return rh_fail_nomem(err);
     c->head.ops = &ops[isa];
     c->head.exact = exact;
-    c->head.threads = threads > 0 ? threads : omp_get_num_procs();
+    c->head.threads = threads;
     c->k = rh_cpu_kernels_of(isa);
     *out = &c->head;
     return RH_OK;

@@ -80,12 +80,16 @@ typedef struct rh_cpu_kernels {
 
     float (*dot)(const float *x, const float *y, int64_t n);
     void (*axpy)(float *y, float a, const float *x, int64_t n); /* y += a x */
-    void (*scale)(float *y, float a, int64_t n);                /* y *= a */
+    void (*scale)(float *out, float a, const float *x, int64_t n); /* out = a x; may be x */
     void (*rmsnorm)(float *out, const float *x, const float *w, int32_t d, float eps);
     void (*glu)(float *out, const float *gate, const float *up, int64_t n, rh_activation act);
     void (*softcap)(float *x, int64_t n, float cap);
-    float (*max)(const float *x, int32_t n);                /* NaN ignored; -FLT_MAX if none */
-    float (*exp_sum)(float *x, int32_t n, float shift);     /* x = exp(x - shift); their sum */
+    /* One query's scores of n <= 64 keys -> weights, of which first .. last - 1 count and the
+     * others become 0: x = cap(scale x), cap(s) = cap tanh(s/cap) if cap > 0; *max grows to the
+     * largest; x = exp(x - *max); *sum = *sum * shrink + sum x. Returns shrink, exp(old max -
+     * new), for what else was weighted by the old one. */
+    float (*soften)(float *x, int n, int first, int last, float scale, float cap, float *max,
+                    float *sum);
     void (*rotate)(float *x, const float *cos_sin, int32_t half); /* [half] cosines, sines */
 } rh_cpu_kernels;
 

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "kernels/cpu/elementwise.inc"
+#include "kernels/cpu/soften.inc"
 #include "kernels/dequantize.inc"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -121,5 +122,5 @@ const rh_cpu_kernels rh_cpu_avx2 = {
     .name = "cpu/avx2", .quantize = rh_quantize_avx2, .panels = rh_panels_avx2,
     .pack = rh_pack_generic, .dequantize = dequantize_row, .dots = dots, .tile = tile, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
-    .max = max_of, .exp_sum = exp_sum, .rotate = rotate,
+    .soften = soften, .rotate = rotate,
 };

@@ -6,45 +6,55 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* nw rows by nx tokens, each product with its own 16 running sums over columns, so that the
- * order of a sum does not depend on the shape of the tile. */
-INLINE void dots_tile(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
+/* The sums of four vectors: pairs within quarters, then the quarters. */
+INLINE __m128 sums4(const __m512 a[4])
+{
+    __m512 s = _mm512_add_ps(_mm512_unpacklo_ps(a[0], a[1]), _mm512_unpackhi_ps(a[0], a[1]));
+    __m512 t = _mm512_add_ps(_mm512_unpacklo_ps(a[2], a[3]), _mm512_unpackhi_ps(a[2], a[3]));
+    __m512d lo = _mm512_unpacklo_pd(_mm512_castps_pd(s), _mm512_castps_pd(t));
+    __m512d hi = _mm512_unpackhi_pd(_mm512_castps_pd(s), _mm512_castps_pd(t));
+    __m512 q = _mm512_add_ps(_mm512_castpd_ps(lo), _mm512_castpd_ps(hi));
+    __m256 h = _mm256_add_ps(_mm512_castps512_ps256(q), _mm512_extractf32x8_ps(q, 1));
+    return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+}
+
+/* 4 rows by nx tokens, of which the first nw rows are kept. Each product has its own 16 running
+ * sums over columns, so that the order of a sum does not depend on the shape of the tile. */
+INLINE void dots_tile(float *out, size_t ldo, const float *const w[4], int nw, const float *x,
                       size_t ldx, int nx, int32_t cols)
 {
     __m512 acc[6][4];
     for (int t = 0; t < nx; t++)
-        for (int r = 0; r < nw; r++) acc[t][r] = _mm512_setzero_ps();
+        for (int r = 0; r < 4; r++) acc[t][r] = _mm512_setzero_ps();
     for (int32_t k = 0; k < cols; k += 16) {
         __m512 row[4];
-        for (int r = 0; r < nw; r++) row[r] = _mm512_loadu_ps(w + (size_t)r * ldw + k);
+        for (int r = 0; r < 4; r++) row[r] = _mm512_loadu_ps(w[r] + k);
         for (int t = 0; t < nx; t++) {
             __m512 xt = _mm512_loadu_ps(x + (size_t)t * ldx + k);
-            for (int r = 0; r < nw; r++) acc[t][r] = _mm512_fmadd_ps(xt, row[r], acc[t][r]);
+            for (int r = 0; r < 4; r++) acc[t][r] = _mm512_fmadd_ps(xt, row[r], acc[t][r]);
         }
     }
     for (int t = 0; t < nx; t++)
-        for (int r = 0; r < nw; r++) out[(size_t)t * ldo + r] = _mm512_reduce_add_ps(acc[t][r]);
+        _mm_mask_storeu_ps(out + (size_t)t * ldo, (__mmask8)((1 << nw) - 1), sums4(acc[t]));
 }
 
 static void dots(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
                  size_t ldx, int nx, int32_t cols)
 {
-    for (int t = 0; t < nx; t += 6) {
-        const float *xt = x + (size_t)t * ldx;
-        float *o = out + (size_t)t * ldo;
-        int left = nx - t;
-        int r = 0;
-        for (; r + 4 <= nw; r += 4) {
-            const float *wr = w + (size_t)r * ldw;
-            if (left >= 6) dots_tile(o + r, ldo, wr, ldw, 4, xt, ldx, 6, cols);
-            else
-                for (int i = 0; i < left; i++)
-                    dots_tile(o + (size_t)i * ldo + r, ldo, wr, ldw, 4, xt + (size_t)i * ldx, ldx, 1, cols);
+    for (int t = 0; t < nx; t += 6, x += 6 * ldx, out += 6 * ldo) {
+        for (int r = 0; r < nw; r += 4) {
+            const float *rows[4];
+            int n = nw - r < 4 ? nw - r : 4;
+            for (int i = 0; i < 4; i++) rows[i] = w + (size_t)(i < n ? r + i : r) * ldw;
+            switch (nx - t) {
+            case 1: dots_tile(out + r, ldo, rows, n, x, ldx, 1, cols); break;
+            case 2: dots_tile(out + r, ldo, rows, n, x, ldx, 2, cols); break;
+            case 3: dots_tile(out + r, ldo, rows, n, x, ldx, 3, cols); break;
+            case 4: dots_tile(out + r, ldo, rows, n, x, ldx, 4, cols); break;
+            case 5: dots_tile(out + r, ldo, rows, n, x, ldx, 5, cols); break;
+            default: dots_tile(out + r, ldo, rows, n, x, ldx, 6, cols); break;
+            }
         }
-        for (; r < nw; r++)
-            for (int i = 0; i < left && i < 6; i++)
-                dots_tile(o + (size_t)i * ldo + r, ldo, w + (size_t)r * ldw, ldw, 1,
-                          xt + (size_t)i * ldx, ldx, 1, cols);
     }
 }
 
@@ -136,9 +146,59 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
     }
 }
 
+/* exp(x) for x <= 0 or NaN: as exp_of, with fused steps and 2^n by vscalefps. */
+INLINE __m512 exp16(__m512 x)
+{
+    x = _mm512_max_ps(_mm512_set1_ps(-87.3f), x); /* NaN: the second operand */
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), r);
+    __m512 p = _mm512_set1_ps(1.9875691500e-4f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.3981999507e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3334519073e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1665795894e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666665459e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(5.0000001201e-1f));
+    p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, r);
+    return _mm512_scalef_ps(_mm512_add_ps(p, _mm512_set1_ps(1)), n);
+}
+
+static float soften(float *x, int n, int first, int last, float factor, float cap, float *max,
+                    float *sum)
+{
+    uint64_t below = first < 64 ? ((uint64_t)1 << first) - 1 : UINT64_MAX;
+    uint64_t counts = (last < 64 ? ((uint64_t)1 << last) - 1 : UINT64_MAX) & ~below;
+    int vectors = (n + 15) / 16;
+    __m512 v[4], top = _mm512_set1_ps(-FLT_MAX), total = _mm512_setzero_ps();
+    for (int i = 0; i < 4; i++) {
+        if (i >= vectors) break;
+        v[i] = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), _mm512_set1_ps(factor));
+        if (cap > 0) {
+            _mm512_storeu_ps(x + 16 * i, v[i]);
+            softcap(x + 16 * i, 16, cap);
+            v[i] = _mm512_loadu_ps(x + 16 * i);
+        }
+        top = _mm512_mask_max_ps(top, (__mmask16)(counts >> 16 * i), v[i], top);
+    }
+    float largest = _mm512_reduce_max_ps(top), shrink = 1;
+    if (largest > *max) {
+        shrink = _mm_cvtss_f32(_mm512_castps512_ps128(exp16(_mm512_set1_ps(*max - largest))));
+        *max = largest;
+    }
+    for (int i = 0; i < 4; i++) {
+        if (i >= vectors) break;
+        v[i] = _mm512_maskz_mov_ps((__mmask16)(counts >> 16 * i),
+                                   exp16(_mm512_sub_ps(v[i], _mm512_set1_ps(*max))));
+        _mm512_storeu_ps(x + 16 * i, v[i]);
+        total = _mm512_add_ps(total, v[i]);
+    }
+    *sum = *sum * shrink + _mm512_reduce_add_ps(total);
+    return shrink;
+}
+
 const rh_cpu_kernels rh_cpu_avx512 = {
     .name = "cpu/avx512", .quantize = rh_quantize_avx512, .panels = rh_panels_avx512,
     .pack = rh_pack_avx512, .dequantize = dequantize_row, .dots = dots, .tile = tile, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
-    .max = max_of, .exp_sum = exp_sum, .rotate = rotate,
+    .soften = soften, .rotate = rotate,
 };

@@ -1,5 +1,6 @@
 /* The reference: every inner loop in plain C, written to be read. */
 #include "kernels/cpu/elementwise.inc"
+#include "kernels/cpu/soften.inc"
 #include "kernels/cpu/panel.h"
 #include "kernels/dequantize.inc"
 
@@ -134,5 +135,5 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 const rh_cpu_kernels rh_cpu_generic = {
     .name = "cpu/generic", .quantize = quantize, .panels = panels, .pack = rh_pack_generic, .dequantize = dequantize_row,
     .dots = dots, .tile = tile, .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
-    .glu = glu, .softcap = softcap, .max = max_of, .exp_sum = exp_sum, .rotate = rotate,
+    .glu = glu, .softcap = softcap, .soften = soften, .rotate = rotate,
 };

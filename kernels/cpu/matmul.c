@@ -17,7 +17,7 @@
 enum {
     TOKENS = 64,      /* a tile: its quantised rows stay in L2 while all panels pass */
     FLOAT_TOKENS = 128,
-    FLOAT_ROWS = 16,  /* rows expanded at a time */
+    FLOAT_ROWS = 8,   /* rows expanded at a time */
     STREAM_PANELS = 2, /* packed at a time: they stay in L1 or L2 */
     TILE = 2048,      /* floats of one result tile */
     ITEM_BYTES = 1 << 16 /* of weights an item for few tokens, so that streams run long */

@@ -134,7 +134,7 @@ static void embed_rows(rh_cpu *c, float *out, const rh_weight *w, const int32_t 
         float *row = out + (size_t)i * (size_t)w->cols;
         assert(ids[i] >= 0 && ids[i] < w->rows);
         c->k->dequantize(row, rh_cpu_row(w, ids[i]), w->type, w->cols);
-        if (scale != 1) c->k->scale(row, scale, w->cols);
+        if (scale != 1) c->k->scale(row, scale, row, w->cols);
     }
 }
 
