@@ -2,7 +2,7 @@
 # Sourced with $root set to the top of the checkout. POSIX sh.
 
 # What Rhumb is built from, what `rhumb fetch` calls, and what only the tests need.
-build_packages="build-essential cmake ninja-build pkg-config libopenblas-dev liblapacke-dev
+build_packages="build-essential cmake ninja-build pkg-config libopenblas-serial-dev liblapacke-dev
     libsentencepiece-dev libpcre2-dev libcsv-dev libjansson-dev libminizip-dev libedit-dev nettle-dev
     libunistring-dev python3 python3-pip ca-certificates"
 test_packages="libcmocka-dev clang libomp-dev"
