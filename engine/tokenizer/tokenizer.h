@@ -19,15 +19,17 @@ typedef struct rh_tokens { rh_token *items; size_t n, cap; } rh_tokens; /* zero 
 void rh_tokens_free(rh_tokens *t);
 
 /* Append the ids of text[0..len). special: control tokens spelled in the text become
- * tokens; else they are plain text. No BOS is added. Offsets count from `base`.
- * Invalid UTF-8: RH_EVALUE with its byte offset. */
+ * tokens; else they are plain text, and no merge makes them one either. User-defined tokens
+ * always are tokens. No BOS is added. Offsets count from `base` and tile the text, but for bytes
+ * that a byte-level vocabulary has no token for: they are left out, as in llama.cpp (SmolLM2 has
+ * none for U+0004 and some others). Invalid UTF-8: RH_EVALUE with its byte offset. */
 rh_status rh_tokenize(const rh_tokenizer *t, rh_tokens *out, const char *text, size_t len,
                       bool special, int32_t base, rh_error *err);
 rh_status rh_tokens_push(rh_tokens *t, rh_token token, rh_error *err);
 
-/* Append the bytes a token stands for (spaces, not ▁). control: also control tokens, by
- * their spelling; else those add nothing. A byte token may be part of a code point: the
- * caller joins. */
+/* Append the bytes a token stands for (spaces, not ▁: to SentencePiece both are the same).
+ * control: also control tokens, by their spelling; else those add nothing. A byte token may be
+ * part of a code point: the caller joins. */
 void rh_token_text(const rh_tokenizer *t, rh_str *out, int32_t id, bool control);
 /* The piece as the vocabulary spells it. */
 rh_bytes rh_token_piece(const rh_tokenizer *t, int32_t id);

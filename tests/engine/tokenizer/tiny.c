@@ -130,7 +130,7 @@ void tiny_sentencepiece(tiny_vocab *v)
         tiny_add(v, v->letters[b], 6, 0);
     }
     tiny_add(v, "<u>", 4, 0);
-    const char *pieces[] = { "\xe2\x96\x81", "a", "b", "c", "\xe2\x96\x81" "a", "ab", "abc" };
+    const char *pieces[] = { "▁", "a", "b", "c", "▁a", "ab", "abc" };
     for (int i = 0; i < 7; i++) tiny_add(v, pieces[i], 1, -(float)i);
 }
 
