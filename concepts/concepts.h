@@ -41,6 +41,9 @@ rh_extract_stats rh_concepts_stats(const rh_concepts *c);
  * `created` (RFC 3339) is given by the caller. */
 rh_status rh_concepts_metadata(char **json, rh_concepts *c, const char *expression, const rh_vector *v,
                                const char *created, rh_error *err);
+/* Add a source to what that metadata names: pairs that a caller read itself (spec of kind dim). */
+rh_status rh_concepts_note_pairs(rh_concepts *c, const rh_atom_spec *spec, const char *sha256, int64_t positives,
+                                 int64_t negatives, int64_t tokens, rh_error *err);
 
 /* ---- pairs.csv ---------------------------------------------------------------------------- */
 

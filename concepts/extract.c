@@ -1,5 +1,6 @@
 /* extract.c - the pass itself: batch by batch through the model, states read and summed at once,
  * so that memory does not grow with the number of prompts. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -177,6 +178,38 @@ static const rh_capture *find_capture(const runner *r, const window *w, rh_hook 
     return c;
 }
 
+/* The mean state of a reading, and the mean of the norms. */
+static void mean_states(double *row, double *norm, const rh_capture *c, const int32_t *positions, int32_t n,
+                        int32_t d)
+{
+    int32_t at = 0;
+    memset(row, 0, (size_t)d * sizeof *row);
+    *norm = 0;
+    for (int32_t k = 0; k < n; k++) {
+        while (c->positions[at] != positions[k]) at++;
+        const float *h = c->out + (size_t)at * (size_t)d;
+        double square = 0;
+        for (int32_t j = 0; j < d; j++) {
+            row[j] += (double)h[j];
+            square += (double)h[j] * h[j];
+        }
+        *norm += sqrt(square) / n;
+    }
+    for (int32_t j = 0; j < d; j++) row[j] /= n;
+}
+
+static rh_status hand_over(runner *r, const window *w, const rh_reading *q, rh_error *err)
+{
+    const rh_pass_atom *a = &r->pass->atoms[q->atom];
+    for (int32_t l = 0; l < a->n_layers; l++) {
+        double norm;
+        mean_states(r->row, &norm, find_capture(r, w, a->hook, a->layers[l]), r->pass->pool + q->positions,
+                    q->n_positions, a->d);
+        RH_TRY(r->options->sink(r->options->sink_data, q, a->layers[l], r->row, norm, err));
+    }
+    return RH_OK;
+}
+
 static void add_reading(runner *r, const window *w, const rh_reading *q)
 {
     rh_pass_atom *a = &r->pass->atoms[q->atom];
@@ -189,13 +222,17 @@ static void add_reading(runner *r, const window *w, const rh_reading *q)
     }
 }
 
-static void add_batch(runner *r, const rh_pass_batch *b)
+static rh_status add_batch(runner *r, const rh_pass_batch *b, rh_error *err)
 {
     for (int32_t k = 0; k < b->n; k++) {
         const rh_pass_prompt *q = &r->pass->prompts[b->first + (size_t)k];
-        for (int32_t i = 0; i < q->n; i++)
-            add_reading(r, &r->windows[k], &r->pass->readings[q->first + (size_t)i]);
+        for (int32_t i = 0; i < q->n; i++) {
+            const rh_reading *reading = &r->pass->readings[q->first + (size_t)i];
+            if (r->options->sink) RH_TRY(hand_over(r, &r->windows[k], reading, err));
+            else add_reading(r, &r->windows[k], reading);
+        }
     }
+    return RH_OK;
 }
 
 /* ---- the loop ----------------------------------------------------------------------------- */
@@ -223,7 +260,7 @@ static rh_status run_batches(runner *r, size_t *done, rh_error *err)
     while (*done < p->n_batches) {
         RH_TRY(report(r, prompts_before(p, *done), err));
         RH_TRY(run_batch(r, &p->batches[*done], err));
-        add_batch(r, &p->batches[*done]);
+        RH_TRY(add_batch(r, &p->batches[*done], err));
         ++*done;
         if (o->cache_dir && *done < p->n_batches && now() - saved >= o->save_seconds) {
             /* A full disk must not stop the work: the sums are a convenience. */

@@ -82,6 +82,12 @@ rh_status rh_note_source(rh_concepts *c, const rh_atom_spec *spec, const char *s
     return ok ? RH_OK : rh_fail_nomem(err);
 }
 
+rh_status rh_concepts_note_pairs(rh_concepts *c, const rh_atom_spec *spec, const char *sha256, int64_t positives,
+                                 int64_t negatives, int64_t tokens, rh_error *err)
+{
+    return rh_note_source(c, spec, sha256, positives, negatives, tokens, err);
+}
+
 /* ---- the whole ---------------------------------------------------------------------------- */
 
 /* The model at hand; else the one that all loaded files agree on; else null. New reference. */
