@@ -43,8 +43,14 @@ rh_status rh_cache_key(char key[65], const rh_concepts *c, const rh_atom_spec *s
     add_text(h, m->backend ? m->backend->ops->name : NULL);
     add_text(h, content);
     add_text(h, spec->prefix ? spec->prefix : "");
-    add_text(h, spec->kind == RH_ATOM_DIM ? spec->positive : NULL);
-    add_text(h, spec->kind == RH_ATOM_DIM ? spec->negative : NULL);
+    add_text(h, rh_reads_pairs(spec->kind) ? spec->positive : NULL);
+    add_text(h, rh_reads_pairs(spec->kind) ? spec->negative : NULL);
+    double option = spec->kind == RH_ATOM_PCA          ? spec->no_center
+                    : spec->kind == RH_ATOM_LDA        ? spec->shrink
+                    : spec->kind == RH_ATOM_LOGREG     ? spec->l2
+                    : spec->kind == RH_ATOM_RESID_NORM ? spec->quantile
+                                                       : 0;
+    rh_sha256_add(h, &option, sizeof option);
     rh_sha256_hex(h, key);
     rh_sha256_free(h);
     return RH_OK;

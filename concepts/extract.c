@@ -1,5 +1,5 @@
 /* extract.c - the pass itself: batch by batch through the model, states read and summed at once,
- * so that memory does not grow with the number of prompts. */
+ * so that memory does not grow with the number of prompts (unless an atom keeps its samples). */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +7,9 @@
 
 #include "base/mem.h"
 #include "concepts/pass.h"
+
+/* Kept samples may be much to write: saving takes at most one part in this many of the time. */
+static const double SAVE_SHARE = 20;
 
 /* What is read of one prompt in a batch: every site of its atoms at every position of its
  * readings. */
@@ -210,15 +213,31 @@ static rh_status hand_over(runner *r, const window *w, const rh_reading *q, rh_e
     return RH_OK;
 }
 
+/* The samples of a reading, one by one, to what the atom keeps. */
+static void keep_states(runner *r, rh_pass_atom *a, int32_t layer, const rh_reading *q, const rh_capture *c)
+{
+    const int32_t *positions = r->pass->pool + q->positions;
+    int32_t samples = q->each ? q->n_positions : 1, n = q->each ? 1 : q->n_positions;
+    double norm;
+    for (int32_t k = 0; k < samples; k++) {
+        mean_states(r->row, &norm, c, positions + k, n, a->d);
+        rh_keep_sample(a, layer, q->cls, q->row + (size_t)k, r->row, q->count);
+    }
+}
+
 static void add_reading(runner *r, const window *w, const rh_reading *q)
 {
     rh_pass_atom *a = &r->pass->atoms[q->atom];
     double weight = q->each ? q->count : (double)q->count / q->n_positions;
     a->n[q->cls] += q->each ? (double)q->count * q->n_positions : q->count;
     for (int32_t l = 0; l < a->n_layers; l++) {
+        const rh_capture *c = find_capture(r, w, a->hook, a->layers[l]);
+        if (a->keep != RH_KEEP_SUMS) {
+            keep_states(r, a, l, q, c);
+            continue;
+        }
         double *sum = a->sum + ((size_t)q->cls * (size_t)a->n_layers + (size_t)l) * (size_t)a->d;
-        add_states(sum, r->row, find_capture(r, w, a->hook, a->layers[l]), r->pass->pool + q->positions,
-                   q->n_positions, weight, a->d);
+        add_states(sum, r->row, c, r->pass->pool + q->positions, q->n_positions, weight, a->d);
     }
 }
 
@@ -232,6 +251,7 @@ static rh_status add_batch(runner *r, const rh_pass_batch *b, rh_error *err)
             else add_reading(r, &r->windows[k], reading);
         }
     }
+    if (!r->options->sink) rh_keep_settle(r->pass);
     return RH_OK;
 }
 
@@ -264,8 +284,9 @@ static rh_status run_batches(runner *r, size_t *done, rh_error *err)
         ++*done;
         if (o->cache_dir && *done < p->n_batches && now() - saved >= o->save_seconds) {
             /* A full disk must not stop the work: the sums are a convenience. */
+            double start = now();
             if (rh_partial_save(p, *done, o->cache_dir, NULL) == RH_ENOMEM) return rh_fail_nomem(err);
-            saved = now();
+            saved = now() + SAVE_SHARE * (now() - start);
         }
     }
     /* The last call only says that it is done: stopping now would throw away nothing but results. */
@@ -297,10 +318,9 @@ rh_status rh_pass_run(rh_pass *p, const rh_model *m, const rh_pass_options *o, i
         if (rh_model_width(m, (rh_hook)hook) > widest) widest = rh_model_width(m, (rh_hook)hook);
     r.wanted = rh_calloc((size_t)RH_N_HOOKS, (size_t)m->config.n_layers);
     r.row = rh_calloc((size_t)widest, sizeof *r.row);
-    if (!r.wanted || !r.row) {
-        status = rh_fail_nomem(err);
-        goto done;
-    }
+    status = r.wanted && r.row ? RH_OK : rh_fail_nomem(err);
+    if (!status && !o->sink) status = rh_keep_alloc(p, err);
+    if (status) goto done;
     if (o->cache_dir) status = rh_partial_load(&start, p, o->cache_dir, err);
     if (status) goto done;
     done = start;

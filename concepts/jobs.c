@@ -1,4 +1,4 @@
-/* jobs.c - dim and act: the cache is asked first, and what it lacks of all of them is read in one
+/* jobs.c - sources that need the model: the cache is asked first, and what it lacks of all of them is read in one
  * pass over the model. */
 #include "concepts/jobs.h"
 
@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "concepts/calibration.h"
 
 #define SAVE_SECONDS 4.0
 
@@ -25,12 +26,16 @@ rh_pass_options rh_job_pass_options(const rh_concepts *c)
 
 static bool is_job(const rh_atom_request *r)
 {
-    return r->spec->kind == RH_ATOM_DIM || r->spec->kind == RH_ATOM_ACT;
+    return rh_is_extracted(r->spec->kind);
 }
 
 static rh_status content_hash(char out[65], const rh_atom_spec *spec, rh_error *err)
 {
-    if (spec->kind == RH_ATOM_DIM) return rh_sha256_file(out, spec->text, err);
+    if (rh_reads_pairs(spec->kind)) return rh_sha256_file(out, spec->text, err);
+    if (rh_reads_calibration(spec->kind)) {
+        rh_calibration_hash(out);
+        return out[0] ? RH_OK : rh_fail_nomem(err);
+    }
     rh_sha256_bytes(out, spec->text, spec->text_len);
     return RH_OK;
 }
@@ -38,7 +43,10 @@ static rh_status content_hash(char out[65], const rh_atom_spec *spec, rh_error *
 static rh_status job_for(rh_jobs *j, rh_concepts *c, const rh_atom_request *r, int32_t request, rh_error *err)
 {
     rh_job job = {.spec = r->spec, .hook = r->hook, .d = r->d, .request = request, .atom = -1};
-    if (r->d != rh_model_width(c->model, r->hook))
+    bool scalar = r->spec->kind == RH_ATOM_RESID_NORM;
+    job.width = rh_model_width(c->model, r->hook);
+    if (scalar && r->d != 1) return rh_fail(err, RH_ESITE, "resid_norm is one number a layer, not %d", (int)r->d);
+    if (!scalar && r->d != job.width)
         return rh_fail(err, RH_ESITE, "%s of %.80s is %d wide, not %d", rh_hook_name(r->hook), c->model->name,
                        (int)rh_model_width(c->model, r->hook), (int)r->d);
     RH_TRY(content_hash(job.content, r->spec, err));
@@ -137,7 +145,8 @@ static rh_status warn_of_texts(rh_concepts *c, const rh_job *job, const rh_job_t
 static rh_status add_to_pass(rh_concepts *c, rh_job *job, rh_pass *pass, rh_error *err)
 {
     rh_job_texts texts = {0};
-    RH_TRY(rh_pass_atom_add(pass, &job->atom, job->key, job->hook, job->d, job->missing, job->n_missing, err));
+    RH_TRY(rh_pass_atom_add(pass, &job->atom, job->key, job->hook, job->width, job->missing, job->n_missing, err));
+    rh_pass_atom_keep(pass, job->atom, rh_job_keep(job->spec));
     RH_TRY(rh_job_read(&texts, c, job, pass, job->atom, false, err));
     job->entry.positives = texts.positives;
     job->entry.negatives = texts.negatives;
@@ -153,8 +162,7 @@ static rh_status merge(rh_job *job, const rh_pass *pass, rh_error *err)
     rh_vector *v = NULL, *old = job->entry.vector;
     int32_t n_old = old ? old->n_layers : 0, n = n_old + job->n_missing, d = job->d;
     int32_t *layers = rh_calloc((size_t)n, sizeof *layers);
-    double *a = rh_calloc((size_t)d, sizeof *a), *b = rh_calloc((size_t)d, sizeof *b);
-    rh_status status = layers && a && b ? RH_OK : rh_fail_nomem(err);
+    rh_status status = layers ? RH_OK : rh_fail_nomem(err);
     if (status) goto done;
     for (int32_t i = 0, o = 0, m = 0; i < n; i++) {
         bool from_old = m == job->n_missing || (o < n_old && old->layers[o] < job->missing[m]);
@@ -162,24 +170,21 @@ static rh_status merge(rh_job *job, const rh_pass *pass, rh_error *err)
     }
     status = rh_vector_new(&v, d, job->hook, layers, n, err);
     if (status) goto done;
-    for (int32_t i = 0, m = 0; i < n; i++) {
+    for (int32_t i = 0, m = 0; i < n && !status; i++) {
         float *out = v->data + (size_t)i * (size_t)d;
         if (m == job->n_missing || layers[i] != job->missing[m]) {
             memcpy(out, rh_vector_at(old, layers[i]).data, (size_t)d * sizeof *out);
             continue;
         }
-        /* dim: mean of the positives minus mean of the negatives; act: one class */
-        rh_pass_mean(a, pass, job->atom, 0, m);
-        rh_pass_mean(b, pass, job->atom, 1, m);
-        for (int32_t j = 0; j < d; j++) out[j] = (float)(a[j] - b[j]);
-        m++;
+        status = rh_job_fit(out, job, pass, m++, err);
     }
+    if (status) goto done;
     rh_vector_free(old);
     job->entry.vector = v;
+    v = NULL;
 done:
+    rh_vector_free(v);
     free(layers);
-    free(a);
-    free(b);
     return status;
 }
 
@@ -212,6 +217,16 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Memory that grows with the texts is worth a word before it is taken. */
+static rh_status announce(rh_concepts *c, const rh_pass *pass, rh_error *err)
+{
+    static const double MiB = 1024 * 1024, WORTH = 256;
+    double size = rh_keep_bytes(pass) / MiB;
+    if (size < WORTH) return RH_OK;
+    return rh_concepts_warn(c, err, "hidden states of this pass take %.0f MiB of memory (at most %.0f)", size,
+                            (double)RH_KEEP_MAX / MiB);
+}
+
 static rh_status run_pass(rh_concepts *c, rh_jobs *j, int32_t *culprit, rh_error *err)
 {
     rh_pass pass = {0};
@@ -229,6 +244,7 @@ static rh_status run_pass(rh_concepts *c, rh_jobs *j, int32_t *culprit, rh_error
     if (status) goto done;
     *culprit = -1;
     status = rh_pass_plan(&pass, &o, err);
+    if (!status) status = announce(c, &pass, err);
     if (status || !pass.n_prompts) goto done;
     double start = now();
     status = rh_pass_run(&pass, c->model, &o, &resumed, err);
@@ -242,6 +258,7 @@ static rh_status run_pass(rh_concepts *c, rh_jobs *j, int32_t *culprit, rh_error
     if (!resumed && seconds > 0) rh_rate_put(c, (double)pass.rows * (pass.deepest + 1) / seconds);
     for (int32_t i = 0; i < j->n && !status; i++) {
         if (!j->items[i].n_missing) continue;
+        *culprit = j->items[i].request;
         status = merge(&j->items[i], &pass, err);
         if (!status) status = store(c, &j->items[i], err);
     }
@@ -253,8 +270,7 @@ done:
 
 static rh_status need_model(const rh_atom_request *r, rh_error *err)
 {
-    rh_fail(err, RH_EMODEL, "%s needs a model, and none was given",
-            r->spec->kind == RH_ATOM_DIM ? "dim" : "act");
+    rh_fail(err, RH_EMODEL, "%s needs a model, and none was given", rh_atom_word(r->spec->kind));
     return rh_hint(err, "name one on the command line (-m MODEL), or with a line  model \"…\"  in the book");
 }
 
@@ -276,9 +292,9 @@ rh_status rh_jobs_compute(rh_concepts *c, const rh_atom_request *requests, int32
         if (j.of_request[i] >= 0) status = fill(&j.items[j.of_request[i]], &requests[i], err);
     for (int32_t i = 0; i < j.n && !status; i++) {
         const rh_job *job = &j.items[i];
-        status = rh_note_source(c, job->spec, job->spec->kind == RH_ATOM_DIM ? job->content : NULL,
-                                job->entry.positives, job->spec->kind == RH_ATOM_DIM ? job->entry.negatives : -1,
-                                job->entry.tokens, err);
+        bool pairs = rh_reads_pairs(job->spec->kind), text = job->spec->kind == RH_ATOM_ACT;
+        status = rh_note_source(c, job->spec, text ? NULL : job->content, job->entry.positives,
+                                pairs ? job->entry.negatives : -1, job->entry.tokens, err);
     }
     rh_jobs_free(&j);
     return status;

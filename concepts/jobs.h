@@ -9,7 +9,8 @@
 typedef struct rh_job {
     const rh_atom_spec *spec;
     rh_hook hook;
-    int32_t d, request;      /* request: the first that asks, for errors */
+    int32_t d, width;        /* of the result; of the states read */
+    int32_t request;         /* the first that asks, for errors */
     char content[65], key[65];
     rh_entry entry;          /* from the cache; after the pass, everything asked for */
     int32_t *missing;        /* [n_missing] layers asked for and not in the entry, ascending */
@@ -40,7 +41,15 @@ typedef struct rh_job_texts {
 rh_status rh_job_read(rh_job_texts *texts, rh_concepts *c, const rh_job *job, rh_pass *pass, int32_t atom,
                       bool sample, rh_error *err);
 
+/* ---- fit.c: what the pass has kept becomes the vector ---- */
+
+rh_keep rh_job_keep(const rh_atom_spec *spec);
+/* out [job->d]: the job's vector at the layer-th of its missing layers, from a pass that ran. */
+rh_status rh_job_fit(float *out, const rh_job *job, const rh_pass *p, int32_t layer, rh_error *err);
+
 rh_pass_options rh_job_pass_options(const rh_concepts *c);
+/* RH_EVALUE: the CSV is not paired. */
+rh_status rh_pca_needs_pairs(const rh_atom_spec *spec, rh_error *err);
 /* "FILE:LINE: message", with file and line taken out of the error. */
 void rh_fold_place(rh_error *err);
 

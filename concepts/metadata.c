@@ -16,14 +16,20 @@ static const char *const kinds[] = {"dim", "act", "token", "unembed", "load", "r
                                     "pca", "lda", "logreg", "neutral", "resid_norm"};
 static const char *const places[] = {"last", "text_last", "mean", "all", "marked"};
 
+const char *rh_atom_word(rh_atom_kind k) { return kinds[k]; }
+
 /* ---- sources ------------------------------------------------------------------------------ */
 
 static bool put_options(json_t *o, const rh_concepts *c, const rh_atom_spec *s)
 {
-    bool text = s->kind == RH_ATOM_DIM || s->kind == RH_ATOM_ACT, row = s->kind == RH_ATOM_TOKEN || s->kind == RH_ATOM_UNEMBED;
+    bool text = rh_reads_pairs(s->kind) || s->kind == RH_ATOM_ACT, row = s->kind == RH_ATOM_TOKEN || s->kind == RH_ATOM_UNEMBED;
     bool ok = true;
+    if (s->kind == RH_ATOM_PCA && s->no_center) ok = put(o, "center", json_false());
+    if (s->kind == RH_ATOM_LDA) ok = put(o, "shrink", json_real(s->shrink));
+    if (s->kind == RH_ATOM_LOGREG) ok = put(o, "l2", json_real(s->l2));
+    if (s->kind == RH_ATOM_RESID_NORM) ok = put(o, "quantile", json_real(s->quantile));
     if (s->kind == RH_ATOM_RANDOM) ok = put(o, "seed", json_integer((json_int_t)s->seed));
-    if (s->kind == RH_ATOM_ACT || row) ok = put(o, "text", json_stringn(s->text, s->text_len));
+    if (ok && (s->kind == RH_ATOM_ACT || row)) ok = put(o, "text", json_stringn(s->text, s->text_len));
     if (ok && (text || (row && s->at == RH_AT_MEAN))) ok = put(o, "at", json_string(places[s->at]));
     if (ok && text && s->chat) ok = put(o, "chat", json_true());
     if (ok && text && s->prefix && s->prefix[0]) ok = put(o, "prefix", json_string(s->prefix));
@@ -37,7 +43,7 @@ static bool put_options(json_t *o, const rh_concepts *c, const rh_atom_spec *s)
 static json_t *make_source(const rh_concepts *c, const rh_atom_spec *s, const char *sha256)
 {
     json_t *source = json_object(), *options = json_object();
-    bool file = s->kind == RH_ATOM_DIM || s->kind == RH_ATOM_LOAD;
+    bool file = rh_reads_pairs(s->kind) || s->kind == RH_ATOM_LOAD;
     bool ok = source && options && put_options(options, c, s);
     if (ok) ok = put(source, "kind", json_string(kinds[s->kind]));
     if (ok) ok = put(source, "path", file ? json_stringn(s->text, s->text_len) : json_null());

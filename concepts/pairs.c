@@ -400,12 +400,21 @@ rh_status rh_pairs_read(rh_pairs *out, const char *path, const char *positive, c
     return RH_OK;
 }
 
-rh_status rh_pairs_check_header(const char *path, const char *positive, const char *negative,
+rh_status rh_pairs_check_paired(bool *paired, const char *path, const char *positive, const char *negative,
                                 rh_error *err)
 {
     reader r = reader_for(path, positive, negative, err);
     r.header_only = true;
-    return read_csv(&r);
+    RH_TRY(read_csv(&r));
+    *paired = r.pairs.paired;
+    return RH_OK;
+}
+
+rh_status rh_pairs_check_header(const char *path, const char *positive, const char *negative,
+                                rh_error *err)
+{
+    bool paired;
+    return rh_pairs_check_paired(&paired, path, positive, negative, err);
 }
 
 void rh_pairs_free(rh_pairs *p)

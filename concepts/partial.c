@@ -1,7 +1,9 @@
 /* partial.c - the sums of a pass that was stopped, so that the next run goes on there.
  *
  *     "rhumb partial 1\n"  key[64]  u64 batches done
- *     for every atom:  n [RH_CLASSES] f64,  sum [RH_CLASSES, n_layers, d] f64
+ *     for every atom:  n [RH_CLASSES] f64,  then sum [RH_CLASSES, n_layers, d] f64,
+ *                      or for each layer n [RH_CLASSES], mean [RH_CLASSES, d], scatter [d, d] f64,
+ *                      or the samples kept so far [n_layers, n_rows, d or 1] f32
  *     SHA-256 of all that, 64 hex digits
  *
  * A file of another length or hash is no file: it is never trusted, and written anew. */
@@ -22,15 +24,12 @@ static char *partial_path(const rh_pass *p, const char *cache_dir)
     return rh_path_join(cache_dir, name);
 }
 
-static size_t sum_count(const rh_pass_atom *a)
-{
-    return (size_t)RH_CLASSES * (size_t)a->n_layers * (size_t)a->d;
-}
-
 static size_t body_size(const rh_pass *p)
 {
     size_t n = sizeof magic + 64 + sizeof(uint64_t);
-    for (size_t i = 0; i < p->n_atoms; i++) n += (RH_CLASSES + sum_count(&p->atoms[i])) * sizeof(double);
+    void *bytes;
+    for (size_t i = 0, size; i < p->n_atoms; i++)
+        for (size_t k = 0; rh_keep_part(&p->atoms[i], k, &bytes, &size); k++) n += size;
     return n;
 }
 
@@ -60,11 +59,9 @@ rh_status rh_partial_load(size_t *batches, rh_pass *p, const char *cache_dir, rh
         memcpy(&done, at, sizeof done);
         at += sizeof done;
         for (size_t i = 0; i < p->n_atoms && done <= p->n_batches; i++) {
-            rh_pass_atom *a = &p->atoms[i];
-            memcpy(a->n, at, sizeof a->n);
-            at += sizeof a->n;
-            memcpy(a->sum, at, sum_count(a) * sizeof(double));
-            at += sum_count(a) * sizeof(double);
+            void *bytes;
+            size_t part;
+            for (size_t k = 0; rh_keep_part(&p->atoms[i], k, &bytes, &part); at += part, k++) memcpy(bytes, at, part);
         }
         if (done <= p->n_batches) *batches = (size_t)done;
     }
@@ -86,9 +83,9 @@ static rh_status put_all(rh_writer *w, rh_sha256 *h, const rh_pass *p, size_t ba
     RH_TRY(put(w, h, p->key, 64, err));
     RH_TRY(put(w, h, &done, sizeof done, err));
     for (size_t i = 0; i < p->n_atoms; i++) {
-        const rh_pass_atom *a = &p->atoms[i];
-        RH_TRY(put(w, h, a->n, sizeof a->n, err));
-        RH_TRY(put(w, h, a->sum, sum_count(a) * sizeof(double), err));
+        void *bytes;
+        size_t size;
+        for (size_t k = 0; rh_keep_part(&p->atoms[i], k, &bytes, &size); k++) RH_TRY(put(w, h, bytes, size, err));
     }
     rh_sha256_hex(h, hash);
     return rh_writer_put(w, hash, 64, err);

@@ -35,6 +35,15 @@ rh_status rh_pass_atom_add(rh_pass *p, int32_t *atom, const char *key, rh_hook h
     return RH_OK;
 }
 
+void rh_pass_atom_keep(rh_pass *p, int32_t atom, rh_keep keep)
+{
+    rh_pass_atom *a = &p->atoms[atom];
+    a->keep = keep;
+    if (keep == RH_KEEP_SUMS) return;
+    free(a->sum);
+    a->sum = NULL;
+}
+
 /* Append to the pool; *offset is where. */
 static bool pool_add(rh_pass *p, size_t *offset, const int32_t *items, int32_t n)
 {
@@ -50,10 +59,14 @@ rh_status rh_pass_prompt_add(rh_pass *p, int32_t atom, int32_t cls, bool each, c
                              int32_t n, const int32_t *positions, int32_t n_positions, rh_error *err)
 {
     rh_reading r = {.atom = atom, .cls = cls, .each = each, .count = 1, .n_ids = n, .n_positions = n_positions};
+    rh_pass_atom *a = &p->atoms[atom];
+    bool rows = a->keep == RH_KEEP_ROWS || a->keep == RH_KEEP_NORMS;
+    if (rows) r.row = a->n_rows;
     if (!pool_add(p, &r.ids, ids, n) || !pool_add(p, &r.positions, positions, n_positions) ||
         !RH_GROW(p->readings, p->cap_readings, p->n_readings))
         return rh_fail_nomem(err);
     p->readings[p->n_readings++] = r;
+    if (rows) a->n_rows += each ? (size_t)n_positions : 1;
     p->asked++;
     p->asked_tokens += n;
     return RH_OK;
@@ -81,6 +94,7 @@ static int compare_readings(const void *x, const void *y)
     if (!order) order = (a->cls > b->cls) - (a->cls < b->cls);
     if (!order) order = (int)a->each - (int)b->each;
     if (!order) order = compare_ints(a->pool + a->positions, a->n_positions, b->pool + b->positions, b->n_positions);
+    if (!order) order = (a->row > b->row) - (a->row < b->row);
     return order;
 }
 
@@ -179,7 +193,9 @@ static rh_status make_key(rh_pass *p, const rh_pass_options *o, rh_error *err)
     for (size_t i = 0; i < p->n_readings; i++) {
         const rh_reading *r = &p->readings[i];
         int32_t facts[] = {r->atom, r->cls, r->each, r->count, r->n_positions, r->n_ids};
+        uint64_t row = r->row;
         rh_sha256_add(h, facts, sizeof facts);
+        rh_sha256_add(h, &row, sizeof row);
         rh_sha256_add(h, p->pool + r->ids, (size_t)r->n_ids * sizeof *p->pool);
         rh_sha256_add(h, p->pool + r->positions, (size_t)r->n_positions * sizeof *p->pool);
     }
@@ -214,7 +230,7 @@ void rh_pass_free(rh_pass *p)
     if (!p) return;
     for (size_t i = 0; i < p->n_atoms; i++) {
         free(p->atoms[i].layers);
-        free(p->atoms[i].sum);
+        rh_keep_free(&p->atoms[i]);
     }
     free(p->atoms);
     free(p->pool);

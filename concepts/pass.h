@@ -73,8 +73,10 @@ typedef struct rh_pass {     /* zero to start; rh_pass_free */
     char key[65];                  /* of the whole pass, set by planning */
 } rh_pass;
 
-rh_status rh_pass_atom_add(rh_pass *p, int32_t *atom, const char *key, rh_keep keep, rh_hook hook, int32_t d,
+rh_status rh_pass_atom_add(rh_pass *p, int32_t *atom, const char *key, rh_hook hook, int32_t d,
                            const int32_t *layers, int32_t n_layers, rh_error *err);
+/* Keep something else than sums: before the atom's first prompt. */
+void rh_pass_atom_keep(rh_pass *p, int32_t atom, rh_keep keep);
 /* ids [n], positions [n_positions] ascending; both are copied. */
 rh_status rh_pass_prompt_add(rh_pass *p, int32_t atom, int32_t cls, bool each, const int32_t *ids,
                              int32_t n, const int32_t *positions, int32_t n_positions, rh_error *err);

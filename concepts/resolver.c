@@ -35,7 +35,11 @@ static rh_status describe_texts(rh_concepts *c, const rh_atom_spec *spec, rh_err
         rh_fail(err, RH_EUNSUPPORTED, "'%.200s' has no chat template that Rhumb knows", c->model->name);
         return rh_hint(err, "leave chat=true out");
     }
-    if (spec->kind == RH_ATOM_DIM) return rh_pairs_check_header(spec->text, spec->positive, spec->negative, err);
+    if (rh_reads_pairs(spec->kind)) {
+        bool paired = false;
+        RH_TRY(rh_pairs_check_paired(&paired, spec->text, spec->positive, spec->negative, err));
+        return spec->kind == RH_ATOM_PCA && !paired ? rh_pca_needs_pairs(spec, err) : RH_OK;
+    }
     rh_pairs pairs = {0}; /* act: an empty text, or marks that do not fit, can be said now */
     rh_status status = rh_texts_read(&pairs, spec, err);
     rh_pairs_free(&pairs);
@@ -73,6 +77,9 @@ static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *ou
     rh_status status = RH_OK;
     switch (spec->kind) {
     case RH_ATOM_DIM:
+    case RH_ATOM_PCA:
+    case RH_ATOM_LDA:
+    case RH_ATOM_LOGREG:
     case RH_ATOM_ACT:
         info.place = RH_PLACE_FLOATING;
         status = describe_texts(c, spec, err);
@@ -81,11 +88,8 @@ static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *ou
     case RH_ATOM_UNEMBED: status = describe_token(c, spec, &info, err); break;
     case RH_ATOM_LOAD: status = describe_load(c, spec, &info, err); break;
     case RH_ATOM_RANDOM: break;
-    case RH_ATOM_PCA:
-    case RH_ATOM_LDA:
-    case RH_ATOM_LOGREG:
     case RH_ATOM_NEUTRAL:
-    case RH_ATOM_RESID_NORM: return rh_fail(err, RH_EUNSUPPORTED, "this source is not there yet");
+    case RH_ATOM_RESID_NORM: info.place = RH_PLACE_FLOATING; break;
     }
     if (status) {
         if (status != RH_ENOMEM) rh_fold_place(err);

@@ -32,6 +32,20 @@ struct rh_concepts {
     json_t *source_stats;     /* array, parallel */
 };
 
+/* Kinds by where their numbers come from: any pass over the model; the texts of a CSV; the
+ * calibration text. */
+static inline bool rh_is_extracted(rh_atom_kind k)
+{
+    return k == RH_ATOM_DIM || k == RH_ATOM_ACT || (k >= RH_ATOM_PCA && k <= RH_ATOM_RESID_NORM);
+}
+static inline bool rh_reads_pairs(rh_atom_kind k)
+{
+    return k == RH_ATOM_DIM || k == RH_ATOM_PCA || k == RH_ATOM_LDA || k == RH_ATOM_LOGREG;
+}
+static inline bool rh_reads_calibration(rh_atom_kind k) { return k == RH_ATOM_NEUTRAL || k == RH_ATOM_RESID_NORM; }
+/* As a user writes it. */
+const char *rh_atom_word(rh_atom_kind k);
+
 rh_status rh_concepts_warn(rh_concepts *c, rh_error *err, const char *format, ...) RH_PRINTF(3, 4);
 
 /* ---- single atoms: atoms.c --------------------------------------------------------------- */
@@ -47,7 +61,7 @@ rh_status rh_atom_fill_random(const rh_atom_request *r, rh_error *err);
 
 /* ---- extraction: jobs.c, survey.c --------------------------------------------------------- */
 
-/* All dim and act requests of a call, by the cache or one pass. */
+/* All requests of a call that need the model to run, by the cache or one pass. */
 rh_status rh_jobs_compute(rh_concepts *c, const rh_atom_request *requests, int32_t n, int32_t *culprit,
                           rh_error *err);
 rh_status rh_jobs_survey(rh_concepts *c, const rh_atom_request *requests, int32_t n, rh_atom_survey *each,

@@ -37,7 +37,7 @@ static rh_status count_pass(rh_plan_survey *all, rh_concepts *c, rh_jobs *j, rh_
         rh_job *job = &j->items[i];
         rh_job_texts texts = {0};
         if (!job->n_missing) continue;
-        status = rh_pass_atom_add(&pass, &job->atom, job->key, job->hook, job->d, job->missing, job->n_missing, err);
+        status = rh_pass_atom_add(&pass, &job->atom, job->key, job->hook, job->width, job->missing, job->n_missing, err);
         if (!status) status = rh_job_read(&texts, c, job, &pass, job->atom, false, err);
     }
     if (!status) status = rh_pass_plan(&pass, &o, err);
@@ -83,7 +83,7 @@ rh_status rh_jobs_survey(rh_concepts *c, const rh_atom_request *requests, int32_
     for (int32_t i = 0; i < n; i++) each[i] = (rh_atom_survey){0};
     if (!c->model) {
         for (int32_t i = 0; i < n && !status; i++)
-            if (requests[i].spec->kind == RH_ATOM_DIM || requests[i].spec->kind == RH_ATOM_ACT)
+            if (rh_is_extracted(requests[i].spec->kind))
                 status = count_texts(&each[i], requests[i].spec, err);
         all->seconds = -1;
         return status;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "concepts/calibration.h"
 #include "concepts/jobs.h"
 #include "concepts/pairs.h"
 #include "concepts/prompt.h"
@@ -48,6 +49,7 @@ static rh_status one_text(rh_pairs *out, const rh_atom_spec *spec, rh_error *err
 rh_status rh_texts_read(rh_pairs *out, const rh_atom_spec *spec, rh_error *err)
 {
     if (spec->kind == RH_ATOM_ACT) return one_text(out, spec, err);
+    if (rh_reads_calibration(spec->kind)) return rh_calibration_read(out, err);
     return rh_pairs_read(out, spec->text, spec->positive, spec->negative, spec->at == RH_AT_MARKED, err);
 }
 
@@ -99,11 +101,23 @@ rh_status rh_texts_doubts(char *out, size_t size, const rh_pairs *p, rh_error *e
 
 /* ---- prompts of a pass --------------------------------------------------------------------- */
 
+/* How a source's texts are read, where its kind and not the user says so. */
+static rh_atom_spec reading_of(const rh_atom_spec *spec)
+{
+    rh_atom_spec s = *spec;
+    if (!rh_reads_calibration(s.kind)) return s;
+    s.at = RH_AT_ALL; /* every token of its own weighs one; none at position 0 */
+    s.chat = false;
+    s.prefix = "";
+    return s;
+}
+
 static rh_status add_row(rh_job_texts *t, rh_concepts *c, const rh_job *job, const rh_text_row *row,
                          rh_pass *pass, int32_t atom, bool sample, rh_error *err)
 {
-    const rh_atom_spec *spec = job->spec;
-    bool each = spec->at == RH_AT_ALL || spec->at == RH_AT_MARKED;
+    const rh_atom_spec how = reading_of(job->spec), *spec = &how;
+    /* A paired difference needs one sample a text: pca takes the mean of those read. */
+    bool each = spec->kind != RH_ATOM_PCA && (spec->at == RH_AT_ALL || spec->at == RH_AT_MARKED);
     rh_text_prompt p = {0};
     rh_status status = rh_text_prompt_make(&p, c->model, spec, row, c->options.special, err);
     if (status) {
@@ -121,6 +135,12 @@ static rh_status add_row(rh_job_texts *t, rh_concepts *c, const rh_job *job, con
     return status;
 }
 
+rh_status rh_pca_needs_pairs(const rh_atom_spec *spec, rh_error *err)
+{
+    rh_fail(err, RH_EVALUE, "'%.200s' has a text and a label a row; pca needs pairs (positive,negative)", spec->text);
+    return rh_hint(err, "dim, lda and logreg take texts without pairs");
+}
+
 rh_status rh_job_read(rh_job_texts *texts, rh_concepts *c, const rh_job *job, rh_pass *pass, int32_t atom,
                       bool sample, rh_error *err)
 {
@@ -130,7 +150,8 @@ rh_status rh_job_read(rh_job_texts *texts, rh_concepts *c, const rh_job *job, rh
         *(pairs.rows[i].positive ? &texts->positives : &texts->negatives) += 1;
         status = add_row(texts, c, job, &pairs.rows[i], pass, atom, sample && i == 0, err);
     }
-    if (!status && job->spec->kind == RH_ATOM_DIM && strcmp(pairs.sha256, job->content) != 0)
+    if (!status && job->spec->kind == RH_ATOM_PCA && !pairs.paired) status = rh_pca_needs_pairs(job->spec, err);
+    if (!status && rh_reads_pairs(job->spec->kind) && strcmp(pairs.sha256, job->content) != 0)
         status = rh_fail(err, RH_EIO, "'%.300s' changed while it was read", job->spec->text);
     if (!status) status = rh_texts_doubts(texts->doubts, sizeof texts->doubts, &pairs, err);
     rh_pairs_free(&pairs);
