@@ -5,8 +5,12 @@ Expanding is transformers' own; `load` compares every tensor with gguf-py's dequ
 that neither its un-permutation of Llama's q and k nor its handling of Gemma's norms (the file
 stores 1+w) has to be trusted.
 """
+import os
 import pathlib
 import re
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported
+
 import numpy as np
 import torch
 import transformers
