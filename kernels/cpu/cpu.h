@@ -58,9 +58,10 @@ typedef struct rh_cpu_kernels {
 
     /* out[b * stride], b < blocks: a row of x [32 blocks] quantised. */
     void (*quantize)(rh_xblock *out, size_t stride, const float *x, int32_t blocks);
-    /* out [n, 16 n_panels] (rows ldo apart) = x @ panels^T, x [blocks][n]. */
-    void (*panels)(float *out, size_t ldo, const uint8_t *panels, size_t panel_bytes, int n_panels,
-                   rh_dtype type, int32_t blocks, const rh_xblock *x, int n);
+    /* out [n, 16 n_panels] (rows ldo apart) = x @ panels^T, x [blocks][n]. next: the bytes that
+     * were next for pack, to be fetched meanwhile; NULL: what follows the panels is. */
+    void (*panels)(float *out, size_t ldo, const uint8_t *panel, size_t panel_bytes, int n_panels,
+                   rh_dtype type, int32_t blocks, const rh_xblock *x, int n, const uint8_t *next);
 
     /* A panel from n <= 16 rows in the file's layout. next: bytes that will be packed after
      * this (as many as this panel's rows take), to be fetched meanwhile; or NULL. */
@@ -101,7 +102,7 @@ void rh_pack_avx512(RH_PACK_PARAMS);
 #define RH_QUANTIZE_PARAMS rh_xblock *out, size_t stride, const float *x, int32_t blocks
 #define RH_PANELS_PARAMS                                                                           \
     float *out, size_t ldo, const uint8_t *panel, size_t panel_bytes, int n_panels, rh_dtype type, \
-        int32_t blocks, const rh_xblock *x, int n
+        int32_t blocks, const rh_xblock *x, int n, const uint8_t *next
 void rh_quantize_avx2(RH_QUANTIZE_PARAMS);
 void rh_panels_avx2(RH_PANELS_PARAMS);
 void rh_quantize_avx512(RH_QUANTIZE_PARAMS);

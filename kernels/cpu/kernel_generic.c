@@ -87,8 +87,9 @@ static void add_block(float *out, const unpacked *u, const rh_xblock *x, int off
 }
 
 static void panels(float *out, size_t ldo, const uint8_t *panel, size_t panel_bytes, int n_panels,
-                   rh_dtype type, int32_t blocks, const rh_xblock *x, int n)
+                   rh_dtype type, int32_t blocks, const rh_xblock *x, int n, const uint8_t *next)
 {
+    (void)next;
     const rh_panel_layout *l = rh_panel_layout_of(type);
     size_t record = (size_t)(l->codes + l->bits + l->scales);
     for (int p = 0; p < n_panels; p++, panel += panel_bytes, out += RH_PANEL) {

@@ -77,8 +77,15 @@ static const uint8_t *panels_at(const job *j, const rh_weight *w, int32_t p, int
 {
     if (w->kept == RH_AS_PANELS) return w->panels + (size_t)p * w->panel_bytes;
     for (int32_t i = 0; i < n; i++)
-        rh_cpu_pack(j->k, (uint8_t *)own + (size_t)i * w->panel_bytes, w, p + i, true);
+        rh_cpu_pack(j->k, (uint8_t *)own + (size_t)i * w->panel_bytes, w, p + i, j->n == 1);
     return (const uint8_t *)own;
+}
+
+/* Where the bytes of panel p begin, for a stream whose rows lie in order; NULL if it ends. */
+static const uint8_t *stream_at(const rh_weight *w, int32_t p)
+{
+    if (w->kept != RH_AS_STREAM || w->row_order || (p + STREAM_PANELS) * RH_PANEL > w->rows) return NULL;
+    return w->data + (size_t)p * w->panel_bytes; /* a panel has the bytes of its rows */
 }
 
 static void panel_item(const job *j, const rh_matmul_target *t, int32_t t0, int32_t r0, int32_t r1,
@@ -93,7 +100,7 @@ static void panel_item(const job *j, const rh_matmul_target *t, int32_t t0, int3
         int32_t rows = min32(r1 - r, step), n_panels = (rows + RH_PANEL - 1) / RH_PANEL;
         size_t ld = (size_t)n_panels * RH_PANEL;
         j->k->panels(tile, ld, panels_at(j, w, r / RH_PANEL, n_panels, own), w->panel_bytes, n_panels,
-                     w->type, j->blocks, x, (int)n);
+                     w->type, j->blocks, x, (int)n, stream_at(w, r / RH_PANEL + n_panels));
         store(t, tile, ld, t0, n, r, rows);
     }
 }

@@ -177,6 +177,7 @@ INLINE void add_block(float *out, const unpacked *u, const rh_xblock *x, rh_dtyp
 
 INLINE void panels_of(RH_PANELS_PARAMS, rh_panel_layout l)
 {
+    (void)next;
     for (int i = 0; i < n_panels; i++, panel += panel_bytes, out += RH_PANEL) {
         const uint8_t *header = panel, *p = panel;
         for (int t = 0; t < n; t++)
@@ -199,7 +200,7 @@ void rh_panels_avx2(RH_PANELS_PARAMS)
 {
     static const rh_panel_layout layouts[RH_N_DTYPES] = RH_PANEL_LAYOUTS;
 #define CASE(t)                                                                                    \
-    case t: panels_of(out, ldo, panel, panel_bytes, n_panels, t, blocks, x, n, layouts[t]); break
+    case t: panels_of(out, ldo, panel, panel_bytes, n_panels, t, blocks, x, n, next, layouts[t]); break
     switch (type) {
         CASE(RH_Q4_0);
         CASE(RH_Q4_1);

@@ -4,7 +4,11 @@
 
 #include "kernels/cpu/panel.h"
 
-enum { AHEAD = 2048 }; /* bytes to fetch ahead of a panel that streams */
+enum {
+    AHEAD = 2048, /* bytes to fetch ahead of a panel that streams */
+    EARLY = 352   /* of each 544 bytes of the next panel of Q8_0: fetched while this one is packed,
+                   * the rest during its products, to keep memory busy in both */
+};
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -44,6 +48,11 @@ void rh_quantize_avx512(RH_QUANTIZE_PARAMS)
         quantize_block(out + (size_t)b * stride, x + (size_t)b * RH_BLOCK);
 }
 
+INLINE void fetch(const uint8_t *p, int bytes)
+{
+    for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T0);
+}
+
 /* 16 bytes at `at` of each of 16 rows -> 4 vectors, lane r of vector c being word c of row r:
  * rows i, i + 4, i + 8, i + 12 fill register i, then words change places within quarters. */
 INLINE void words_of_rows(__m512i out[4], const uint8_t *const *rows, size_t at)
@@ -70,8 +79,7 @@ static void pack_q8_0(uint8_t *dst, const uint8_t *const *rows, int32_t blocks, 
     const __m512i offset = _mm512_set1_epi8(-128);
     for (int32_t b = 0; b < blocks; b++, dst += 544) {
         size_t at = (size_t)b * 34;
-        if (next)
-            for (int i = 0; i < 544; i += 64) _mm_prefetch((const char *)next + 16 * at + i, _MM_HINT_T0);
+        if (next) fetch(next + (size_t)b * EARLY, EARLY);
         for (int half = 0; half < 2; half++) {
             __m512i w[4];
             words_of_rows(w, rows, at + 2 + 16 * (size_t)half);
@@ -210,9 +218,24 @@ INLINE void add_block(__m512 *acc, const unpacked *u, int many, const rh_xblock 
     }
 }
 
+/* One token, block b: its share of what packing has not fetched of the next panel; without
+ * one, what follows. */
+INLINE void fetch_next(const uint8_t *next, int32_t blocks, int32_t b, const uint8_t *follows,
+                       int record)
+{
+    if (!next) fetch(follows, record);
+    else fetch(next + (size_t)blocks * EARLY + (size_t)b * (size_t)(record - EARLY), record - EARLY);
+}
+
+/* Many tokens: all of it, and into L2, for L1 is full of x and of this panel. */
+INLINE void fetch_to_l2(const uint8_t *p, int bytes)
+{
+    for (int i = 0; i < bytes; i += 64) _mm_prefetch((const char *)p + i, _MM_HINT_T1);
+}
+
 /* One token: the sum stays in a register and the panel streams through. */
 INLINE void one_token(float *out, const uint8_t *panel, rh_dtype type, rh_panel_layout l,
-                      int32_t blocks, const rh_xblock *x)
+                      int32_t blocks, const rh_xblock *x, const uint8_t *next)
 {
     const uint8_t *header = panel, *p = panel;
     const int record = l.codes + l.bits + l.scales;
@@ -223,7 +246,7 @@ INLINE void one_token(float *out, const uint8_t *panel, rh_dtype type, rh_panel_
             header = p;
             p += l.header;
         }
-        for (int i = 0; i < record; i += 64) _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
+        fetch_next(next, blocks, b, p + AHEAD, record);
         unpack(&u, header, p, type, l);
         add_block(&acc, &u, 1, x + b, type, l);
     }
@@ -233,7 +256,8 @@ INLINE void one_token(float *out, const uint8_t *panel, rh_dtype type, rh_panel_
 /* Many tokens: a block of one or two panels stays in registers while all tokens pass; each
  * broadcast of x serves both panels. out [n, 32] is in L1 and holds the sums. */
 INLINE void many_tokens(float *out, size_t ldo, const uint8_t *panel, size_t panel_bytes, int many,
-                        rh_dtype type, rh_panel_layout l, int32_t blocks, const rh_xblock *x, int n)
+                        rh_dtype type, rh_panel_layout l, int32_t blocks, const rh_xblock *x, int n,
+                        const uint8_t *next)
 {
     const uint8_t *header = panel, *p = panel;
     const int record = l.codes + l.bits + l.scales;
@@ -246,9 +270,8 @@ INLINE void many_tokens(float *out, size_t ldo, const uint8_t *panel, size_t pan
             header = p;
             p += l.header;
         }
-        for (int i = 0; i < record; i += 64)
-            for (int k = 0; k < many; k++)
-                _mm_prefetch((const char *)p + (size_t)k * panel_bytes + AHEAD / 2 + i, _MM_HINT_T0);
+        for (int i = 0; i < many; i++)
+            fetch_to_l2((next ? next + (p - panel) : p + AHEAD / 2) + (size_t)i * panel_bytes, record);
         unpack(&u[0], header, p, type, l);
         if (many > 1) unpack(&u[1], header + panel_bytes, p + panel_bytes, type, l);
         float *o = out;
@@ -264,14 +287,16 @@ INLINE void many_tokens(float *out, size_t ldo, const uint8_t *panel, size_t pan
 INLINE void panels_of(RH_PANELS_PARAMS, rh_panel_layout l)
 {
     for (int i = 0; i < n_panels && n == 1; i++)
-        one_token(out + 16 * i, panel + (size_t)i * panel_bytes, type, l, blocks, x);
+        one_token(out + 16 * i, panel + (size_t)i * panel_bytes, type, l, blocks, x,
+                  next ? next + (size_t)i * panel_bytes : NULL);
     if (n == 1) return;
     for (int i = 0; i < n_panels; i += 2) {
         const uint8_t *p = panel + (size_t)i * panel_bytes;
+        const uint8_t *then = next ? next + (size_t)i * panel_bytes : NULL;
         if (i + 1 < n_panels)
-            many_tokens(out + 16 * i, ldo, p, panel_bytes, 2, type, l, blocks, x, n);
+            many_tokens(out + 16 * i, ldo, p, panel_bytes, 2, type, l, blocks, x, n, then);
         else
-            many_tokens(out + 16 * i, ldo, p, panel_bytes, 1, type, l, blocks, x, n);
+            many_tokens(out + 16 * i, ldo, p, panel_bytes, 1, type, l, blocks, x, n, then);
     }
 }
 
@@ -280,7 +305,7 @@ void rh_panels_avx512(RH_PANELS_PARAMS)
 {
     static const rh_panel_layout layouts[RH_N_DTYPES] = RH_PANEL_LAYOUTS;
 #define CASE(t)                                                                                    \
-    case t: panels_of(out, ldo, panel, panel_bytes, n_panels, t, blocks, x, n, layouts[t]); break
+    case t: panels_of(out, ldo, panel, panel_bytes, n_panels, t, blocks, x, n, next, layouts[t]); break
     switch (type) {
         CASE(RH_Q4_0);
         CASE(RH_Q4_1);
