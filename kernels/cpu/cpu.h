@@ -98,6 +98,7 @@ typedef struct rh_cpu_kernels {
 #define RH_PACK_PARAMS                                                                             \
     uint8_t *dst, const uint8_t *const *rows, int n, rh_dtype type, int32_t cols, const uint8_t *next
 void rh_pack_generic(RH_PACK_PARAMS);
+void rh_pack_avx2(RH_PACK_PARAMS);
 void rh_pack_avx512(RH_PACK_PARAMS);
 #define RH_QUANTIZE_PARAMS rh_xblock *out, size_t stride, const float *x, int32_t blocks
 #define RH_PANELS_PARAMS                                                                           \

@@ -120,7 +120,7 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 
 const rh_cpu_kernels rh_cpu_avx2 = {
     .name = "cpu/avx2", .quantize = rh_quantize_avx2, .panels = rh_panels_avx2,
-    .pack = rh_pack_generic, .dequantize = dequantize_row, .dots = dots, .tile = tile, .transpose = transpose, .dot = dot,
+    .pack = rh_pack_avx2, .dequantize = dequantize_row, .dots = dots, .tile = tile, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
     .soften = soften, .rotate = rotate,
 };

@@ -4,6 +4,8 @@
 
 #include "kernels/cpu/panel.h"
 
+enum { AHEAD = 1024 }; /* bytes to fetch ahead of a panel that streams */
+
 #define INLINE static inline __attribute__((always_inline))
 
 /* 8 floats -> 8 integers, their sum added to *sum */
@@ -64,6 +66,48 @@ void rh_quantize_avx2(RH_QUANTIZE_PARAMS)
 {
     for (int32_t b = 0; b < blocks; b++)
         quantize_block(out + (size_t)b * stride, x + (size_t)b * RH_BLOCK);
+}
+
+/* 16 bytes at `at` of each of 8 rows -> 4 vectors, lane r of vector c being word c of row r. */
+INLINE void words_of_rows(__m256i out[4], const uint8_t *const *rows, size_t at)
+{
+    __m256i z[4], t[4];
+    for (int i = 0; i < 4; i++) {
+        __m128i a = _mm_loadu_si128((const void *)(rows[i] + at));
+        __m128i b = _mm_loadu_si128((const void *)(rows[i + 4] + at));
+        z[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(a), b, 1);
+    }
+    t[0] = _mm256_unpacklo_epi32(z[0], z[1]);
+    t[1] = _mm256_unpackhi_epi32(z[0], z[1]);
+    t[2] = _mm256_unpacklo_epi32(z[2], z[3]);
+    t[3] = _mm256_unpackhi_epi32(z[2], z[3]);
+    out[0] = _mm256_unpacklo_epi64(t[0], t[2]);
+    out[1] = _mm256_unpackhi_epi64(t[0], t[2]);
+    out[2] = _mm256_unpacklo_epi64(t[1], t[3]);
+    out[3] = _mm256_unpackhi_epi64(t[1], t[3]);
+}
+
+static void pack_q8_0(uint8_t *dst, const uint8_t *const *rows, int32_t blocks)
+{
+    const __m256i offset = _mm256_set1_epi8(-128);
+    for (int32_t b = 0; b < blocks; b++, dst += 544) {
+        size_t at = (size_t)b * 34;
+        for (int part = 0; part < 4; part++) { /* 16 columns of 8 rows */
+            int columns = part / 2, half = part % 2;
+            __m256i w[4];
+            words_of_rows(w, rows + 8 * half, at + 2 + 16 * (size_t)columns);
+            for (int v = 0; v < 4; v++)
+                _mm256_storeu_si256((void *)(dst + 64 * (4 * columns + v) + 32 * half),
+                                    _mm256_xor_si256(w[v], offset));
+        }
+        for (int r = 0; r < RH_PANEL; r++) __builtin_memcpy(dst + 512 + 2 * r, rows[r] + at, 2);
+    }
+}
+
+void rh_pack_avx2(RH_PACK_PARAMS)
+{
+    if (type == RH_Q8_0 && n == RH_PANEL) pack_q8_0(dst, rows, cols / RH_BLOCK);
+    else rh_pack_generic(dst, rows, n, type, cols, next);
 }
 
 /* One block of a panel; halves: rows 0-7 and 8-15. Codes of columns 4 v + (0 2) and 4 v + (1 3)
@@ -133,17 +177,19 @@ INLINE void unpack(unpacked *u, const uint8_t *header, const uint8_t *p, rh_dtyp
     }
 }
 
-/* sum[half] = -offset * sum q + sum_c code q over vectors from .. from + n - 1 */
-INLINE void product(__m256i sum[2], const unpacked *u, const rh_xblock *x, int from, int n,
-                    int32_t start)
+/* sum[t][half] = -offset * sum q + sum_c code q over vectors from .. from + n - 1, for `many`
+ * tokens (1 or 2) that share each load of codes. Exact: all sums stay below 2^29. */
+INLINE void product(__m256i sum[2][2], const unpacked *u, const rh_xblock *x, int many, int from,
+                    int n, const int32_t *start)
 {
-    sum[0] = sum[1] = _mm256_set1_epi32(start);
-    const int32_t *q = (const int32_t *)(const void *)x->u.q;
+    for (int t = 0; t < many; t++) sum[t][0] = sum[t][1] = _mm256_set1_epi32(start[t]);
     for (int v = from; v < from + n; v++) {
         for (int pair = 0; pair < 2; pair++) {
-            __m256i xq = _mm256_set1_epi32(q[2 * v + pair]);
-            sum[0] = _mm256_add_epi32(sum[0], _mm256_madd_epi16(u->code[v][pair][0], xq));
-            sum[1] = _mm256_add_epi32(sum[1], _mm256_madd_epi16(u->code[v][pair][1], xq));
+            for (int t = 0; t < many; t++) {
+                __m256i xq = _mm256_set1_epi32(((const int32_t *)(const void *)x[t].u.q)[2 * v + pair]);
+                for (int half = 0; half < 2; half++)
+                    sum[t][half] = _mm256_add_epi32(sum[t][half], _mm256_madd_epi16(u->code[v][pair][half], xq));
+            }
         }
     }
 }
@@ -153,44 +199,52 @@ INLINE __m256 scaled(__m256 acc, __m256i sum, __m256 scale, __m256 s)
     return _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(scale, s), acc);
 }
 
-/* out [16] += (scale s) sum (code - offset) q + min (s sum q) */
-INLINE void add_block(float *out, const unpacked *u, const rh_xblock *x, rh_dtype type,
-                      rh_panel_layout l)
+/* out[t] [16] += (scale s) sum (code - offset) q + min (s sum q), t < many */
+INLINE void add_block(float *out, size_t ldo, const unpacked *u, const rh_xblock *x, int many,
+                      rh_dtype type, rh_panel_layout l)
 {
-    __m256 s = _mm256_set1_ps(x->s), total = _mm256_set1_ps(x->sum);
-    __m256i a[2], b[2];
-    if (type == RH_Q6_K) {
-        product(a, u, x, 0, 4, x->minus_first * l.offset);
-        product(b, u, x, 4, 4, (x->minus - x->minus_first) * l.offset);
-    } else {
-        product(a, u, x, 0, 8, x->minus * l.offset);
+    __m256i a[2][2], b[2][2];
+    int32_t first[2], rest[2];
+    for (int t = 0; t < many; t++) {
+        first[t] = (type == RH_Q6_K ? x[t].minus_first : x[t].minus) * l.offset;
+        rest[t] = (x[t].minus - x[t].minus_first) * l.offset;
     }
-    for (int half = 0; half < 2; half++) {
-        __m256 acc = scaled(_mm256_loadu_ps(out + 8 * half), a[half], u->scale[half], s);
-        if (type == RH_Q6_K) acc = scaled(acc, b[half], u->scale2[half], s);
-        if (l.min)
-            acc = l.header ? _mm256_fnmadd_ps(u->min[half], total, acc)
-                           : _mm256_fmadd_ps(u->min[half], total, acc);
-        _mm256_storeu_ps(out + 8 * half, acc);
+    product(a, u, x, many, 0, type == RH_Q6_K ? 4 : 8, first);
+    if (type == RH_Q6_K) product(b, u, x, many, 4, 4, rest);
+    for (int t = 0; t < many; t++) {
+        __m256 s = _mm256_set1_ps(x[t].s), total = _mm256_set1_ps(x[t].sum);
+        for (int half = 0; half < 2; half++) {
+            float *o = out + (size_t)t * ldo + 8 * half;
+            __m256 acc = scaled(_mm256_loadu_ps(o), a[t][half], u->scale[half], s);
+            if (type == RH_Q6_K) acc = scaled(acc, b[t][half], u->scale2[half], s);
+            if (l.min)
+                acc = l.header ? _mm256_fnmadd_ps(u->min[half], total, acc)
+                               : _mm256_fmadd_ps(u->min[half], total, acc);
+            _mm256_storeu_ps(o, acc);
+        }
     }
 }
 
 INLINE void panels_of(RH_PANELS_PARAMS, rh_panel_layout l)
 {
-    (void)next;
+    const int record = l.codes + l.bits + l.scales;
     for (int i = 0; i < n_panels; i++, panel += panel_bytes, out += RH_PANEL) {
         const uint8_t *header = panel, *p = panel;
+        const rh_xblock *xb = x;
         for (int t = 0; t < n; t++)
             for (int r = 0; r < RH_PANEL; r++) out[(size_t)t * ldo + (size_t)r] = 0;
-        for (int32_t b = 0; b < blocks; b++, p += l.codes + l.bits + l.scales) {
+        for (int32_t b = 0; b < blocks; b++, p += record, xb += n) {
             unpacked u;
             if (b % l.per_header == 0) {
                 header = p;
                 p += l.header;
             }
+            const uint8_t *soon = next ? next + (size_t)i * panel_bytes + (p - panel) : p + AHEAD;
+            for (int j = 0; j < record; j += 64) _mm_prefetch((const char *)soon + j, _MM_HINT_T0);
             unpack(&u, header, p, type, l);
-            for (int t = 0; t < n; t++)
-                add_block(out + (size_t)t * ldo, &u, x + (size_t)b * (size_t)n + t, type, l);
+            int t = 0;
+            for (; t + 2 <= n; t += 2) add_block(out + (size_t)t * ldo, ldo, &u, xb + t, 2, type, l);
+            if (t < n) add_block(out + (size_t)t * ldo, ldo, &u, xb + t, 1, type, l);
         }
     }
 }
