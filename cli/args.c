@@ -85,7 +85,7 @@ const char *cli_nearest(const char *word, const void *names, size_t n, size_t st
         memcpy(&name, (const char *)names + i * stride, sizeof name);
         int e = edits(word, name);
         /* "temp" means "temperature": a beginning is near however long the rest is. */
-        if (len >= 3 && e >= limit && !strncmp(word, name, len)) e = limit;
+        if (len >= 3 && e > 1 && !strncmp(word, name, len)) e = 1;
         if (e < least && e < (int)strlen(name)) {
             least = e;
             best = name;
@@ -119,21 +119,18 @@ static found find_letter(char letter, const cli_table *tables, size_t n)
     return (found){0};
 }
 
+enum { MAX_OPTIONS = 128 };
+
 static rh_status unknown(const char *word, size_t len, const cli_table *tables, size_t n, rh_error *err)
 {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(len < 60 ? len : 60), word);
     rh_fail(err, RH_EVALUE, "unknown option '%s'", name);
-    const char *best = NULL;
-    const char *bare = name + strspn(name, "-");
-    int least = 100;
-    for (size_t t = 0; t < n && *bare; t++) {
-        const char *near = cli_nearest(bare, &tables[t].options[0].name, tables[t].n, sizeof(cli_option));
-        if (near && edits(bare, near) < least) {
-            least = edits(bare, near);
-            best = near;
-        }
-    }
+    const char *names[MAX_OPTIONS], *best;
+    size_t n_names = 0;
+    for (size_t t = 0; t < n; t++)
+        for (size_t i = 0; i < tables[t].n && n_names < MAX_OPTIONS; i++) names[n_names++] = tables[t].options[i].name;
+    best = cli_nearest(name + strspn(name, "-"), names, n_names, sizeof *names);
     if (best) return rh_hint(err, "did you mean --%s?", best);
     if (name[1] != '-')
         return rh_hint(err, "if this is an expression or a text and no option, put `--` in front of it");
@@ -143,9 +140,9 @@ static rh_status unknown(const char *word, size_t len, const cli_table *tables, 
 static rh_status range_error(const cli_option *o, const char *text, const char *what, rh_error *err)
 {
     if (o->lo < o->hi && o->hi < 1e9)
-        return rh_fail(err, RH_EVALUE, "--%s needs %s from %g to %g, not '%s'", o->name, what, o->lo, o->hi, text);
+        return rh_fail(err, RH_EVALUE, "--%s needs %s from %.10g to %.10g, not '%s'", o->name, what, o->lo, o->hi, text);
     if (o->lo < o->hi)
-        return rh_fail(err, RH_EVALUE, "--%s needs %s of %g or more, not '%s'", o->name, what, o->lo, text);
+        return rh_fail(err, RH_EVALUE, "--%s needs %s of %.10g or more, not '%s'", o->name, what, o->lo, text);
     return rh_fail(err, RH_EVALUE, "--%s needs %s, not '%s'", o->name, what, text);
 }
 
@@ -379,6 +376,7 @@ void cli_options_help(rh_str *out, const cli_option *options, size_t n, int widt
                           : snprintf(left, sizeof left, "  --%s", o->name);
         if (o->value) w += snprintf(left + w, sizeof left - (size_t)w, " %s", o->value);
         rh_str_puts(out, left);
+        w = rh_utf8_width(left, strlen(left));
         if (w > COLUMN - 2) {
             rh_str_puts(out, "\n");
             w = 0;

@@ -108,7 +108,7 @@ static void result_text(rh_str *out, const work *w, const bench_result *r, const
     else snprintf(speed, sizeof speed, "%.3f s", r->seconds);
     rh_str_printf(out, "%-9s%-30s%15s", w->name, w->what, speed);
     if (r->bytes > 0) rh_str_printf(out, "%8.1f %4.0f %%", gb_s(r), 100 * gb_s(r) / l->read_gbs);
-    else rh_str_printf(out, "%15s", "");
+    else if (r->flops > 0) rh_str_printf(out, "%15s", "");
     if (r->flops > 0) rh_str_printf(out, "%10.1f %4.0f %%", gflop_s(r), 100 * gflop_s(r) / peak);
     rh_str_puts(out, "\n");
     if (r->pairs > 0)

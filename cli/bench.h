@@ -28,6 +28,9 @@ rh_status bench_batch(bench_result *out, const bench_setup *s, rh_error *err);
 rh_status bench_extract(bench_result *out, const bench_setup *s, rh_error *err);
 rh_status bench_start(bench_result *out, const bench_setup *s, rh_error *err);
 
+/* A slow machine is not measured as often as asked: true once a work has had its time. */
+bool bench_enough(int32_t done, double begun);
+
 /* Multiply-adds times two of `rows` tokens through all blocks, without attention's products of
  * states with states; and of the logits of one row. */
 double bench_block_flops(const rh_model_config *k, double rows);

@@ -95,7 +95,8 @@ rh_status bench_extract(bench_result *out, const bench_setup *s, rh_error *err)
     rh_status status = s->pairs ? RH_OK : write_built_in(&own, err);
     dim_of(&expr, s->pairs ? s->pairs : own ? own : "");
     if (!status && expr.failed) status = rh_fail_nomem(err);
-    for (int32_t r = 0; r < s->repeats && !status; r++) status = extract_once(out, s, expr.data, err);
+    double first = cli_seconds();
+    for (int32_t r = 0; r < s->repeats && !status && !bench_enough(r, first); r++) status = extract_once(out, s, expr.data, err);
     cli_clear_bar(s->c);
     out->tokens = out->asked;
     out->flops = bench_block_flops(&s->m->config, out->computed);
@@ -129,13 +130,17 @@ static rh_status run_once(char *const *argv, rh_error *err)
 
 rh_status bench_start(bench_result *out, const bench_setup *s, rh_error *err)
 {
+    static const char *const device[] = {"auto", "cpu", "cuda"}, *const isa[] = {"best", "generic", "avx2", "avx512"};
+    const cli_common *common = &s->c->common;
     char threads[16], expr[48];
     if (!s->m->tokenizer) return rh_fail(err, RH_EUNSUPPORTED, "start needs a model with a tokenizer");
-    snprintf(threads, sizeof threads, "%d", s->c->common.threads);
+    snprintf(threads, sizeof threads, "%d", common->threads);
     snprintf(expr, sizeof expr, "random(1) @ %d", s->action.layer);
     char *argv[] = {"rhumb", "steer", (char *)s->model_path, expr, "-p", "Hello", "--max-tokens", "1", "--threads", threads,
-                    s->c->common.exact ? "--exact" : NULL, NULL};
-    for (int32_t r = 0; r < s->repeats + 1; r++) { /* one more: the first may read from the disk */
+                    "--device", (char *)device[common->device], "--isa", (char *)isa[common->isa],
+                    common->exact ? "--exact" : NULL, NULL};
+    double first = cli_seconds();
+    for (int32_t r = 0; r < s->repeats + 1 && !bench_enough(r, first); r++) { /* one more: the first may read from the disk */
         double begun = cli_seconds();
         RH_TRY(run_once(argv, err));
         double spent = cli_seconds() - begun;

@@ -16,6 +16,12 @@ double bench_block_flops(const rh_model_config *k, double rows)
 
 double bench_logit_flops(const rh_model_config *k) { return 2.0 * k->d_model * k->n_vocab; }
 
+bool bench_enough(int32_t done, double begun)
+{
+    enum { SECONDS = 6 };
+    return done > 0 && cli_seconds() - begun > SECONDS;
+}
+
 /* n sequences of PROMPT random tokens, then `each` tokens a sequence, greedy. */
 typedef struct decoding {
     const bench_setup *s;
@@ -51,7 +57,7 @@ static rh_status decoding_new(decoding *d, rh_error *err)
     d->logits = rh_calloc((size_t)d->n * (size_t)m->config.n_vocab, sizeof *d->logits);
     if (!d->in || !d->ids || !d->logits) return rh_fail_nomem(err);
     RH_TRY(rh_sampler_new(&d->sampler, &greedy, m->config.n_vocab, err));
-    return rh_session_new(&d->session, m, d->n, PROMPT + d->each + 1, err);
+    return rh_session_new(&d->session, m, d->n, PROMPT + d->each, err);
 }
 
 static rh_status decoding_prompt(decoding *d, rh_error *err)
@@ -84,10 +90,13 @@ static rh_status decoding_go(decoding *d, rh_error *err)
 
 static rh_status bench_decoding(bench_result *out, const bench_setup *s, int32_t n, int32_t each, rh_error *err)
 {
+    int32_t room = s->m->config.n_ctx - PROMPT;
+    if (room < 1) return rh_fail(err, RH_ELIMIT, "a context of %d tokens is too short to measure", s->m->config.n_ctx);
+    if (each > room) each = room;
     decoding d = {.s = s, .n = n, .each = each};
-    double tokens = (double)n * each;
+    double tokens = (double)n * each, first = cli_seconds();
     rh_status status = decoding_new(&d, err);
-    for (int32_t r = 0; r < s->repeats && !status; r++) {
+    for (int32_t r = 0; r < s->repeats && !status && !bench_enough(r, first); r++) {
         status = decoding_prompt(&d, err);
         double begun = cli_seconds();
         if (!status) status = decoding_go(&d, err);
@@ -119,7 +128,8 @@ rh_status bench_prefill(bench_result *out, const bench_setup *s, rh_error *err)
     float *logits = rh_calloc((size_t)m->config.n_vocab, sizeof *logits);
     rh_status status = logits ? rh_session_new(&session, m, 1, n, err) : rh_fail_nomem(err);
     random_ids(ids, n, m, 0);
-    for (int32_t r = 0; r <= s->repeats && !status; r++) { /* the first is to warm up */
+    double first = cli_seconds();
+    for (int32_t r = 0; r <= s->repeats && !status && !bench_enough(r - 1, first); r++) { /* the first is to warm up */
         rh_step_input in = {.ids = ids, .n = n, .want = RH_LOGITS_LAST, .logits = logits};
         rh_session_reset(session);
         status = rh_session_add(session, &in.seq, n, &s->action, 1, err);
@@ -132,7 +142,6 @@ rh_status bench_prefill(bench_result *out, const bench_setup *s, rh_error *err)
     rh_session_free(session);
     free(logits);
     out->tokens = n;
-    out->bytes = (double)m->weight_bytes;
     out->flops = bench_block_flops(&m->config, n) + bench_logit_flops(&m->config);
     return status;
 }

@@ -182,7 +182,9 @@ static void report_text(const cli *c, const rh_error *err)
         if (err->hint[0]) rh_str_printf(&out, "help: %s\n", err->hint);
     } else if (c->diags.n > 0) {
         for (int i = 0; i < c->diags.n; i++) {
+            bool placed = c->diags.items[i].n_labels > 0 || c->diags.items[i].file[0];
             if (i) rh_str_puts(&out, "\n");
+            if (!placed) rh_str_puts(&out, "rhumb: ");
             rh_diag_render(&out, &c->diags.items[i]);
         }
         if (c->diags.more) rh_str_puts(&out, "rhumb: note: there are more errors; the first ten are shown\n");

@@ -59,7 +59,7 @@ void cli_help_overview(rh_str *out, int width);
 
 /* one file a verb */
 extern const cli_verb CLI_FETCH, CLI_INFO, CLI_TOKENS, CLI_STEER, CLI_VEC, CLI_TRACE, CLI_EXPLAIN, CLI_CONVERT,
-    CLI_BENCH;
+    CLI_BENCH, CLI_DIFF;
 
 /* verbs.c */
 const cli_verb *cli_find_verb(const char *name);
@@ -87,6 +87,8 @@ double cli_seconds(void);                        /* a clock that only goes forwa
 
 /* The signal that asked to stop (SIGINT, SIGTERM, SIGHUP), or 0. The second one kills. */
 int cli_interrupted(void);
+/* A Ctrl-C that was answered: the next one is the first again. SIGTERM and SIGHUP stay. */
+void cli_forget_interrupt(void);
 
 rh_settings cli_settings(cli *c);                /* for rh_model_open */
 rh_terminal cli_terminal(const cli *c);

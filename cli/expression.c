@@ -77,6 +77,18 @@ static rh_status with_book_model(bool *again, cli_expression *e, cli *c, const c
     return RH_OK;
 }
 
+rh_status cli_open_book_model(rh_model **out, cli *c, const cli_expression_flags *f, rh_error *err)
+{
+    cli_expression e = {0};
+    char *word = NULL;
+    *out = NULL;
+    rh_status status = new_concepts(&e, c, f, false, err);
+    if (!status && !model_of_book(&word, &e, f->book, NULL) && word) status = open_book_model(out, c, f->book, word, err);
+    free(word);
+    cli_expression_close(&e);
+    return status;
+}
+
 rh_status cli_expression_open(cli_expression *e, cli *c, const rh_model *model, const cli_expression_flags *f,
                               const char *expr, bool bare_value, bool all_names, bool special, rh_error *err)
 {

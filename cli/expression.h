@@ -39,6 +39,8 @@ rh_status cli_expression_eval(cli_expression *e, cli *c, const cli_expression_fl
 /* One more expression beside, with the same concepts: a --watch. */
 rh_status cli_expression_beside(rh_program **program, rh_evaluation **value, cli_expression *e, cli *c,
                                 const cli_expression_flags *f, const char *expr, rh_error *err);
+/* The model that a book names, opened; *out NULL if it names none. */
+rh_status cli_open_book_model(rh_model **out, cli *c, const cli_expression_flags *f, rh_error *err);
 void cli_expression_close(cli_expression *e);
 
 #endif

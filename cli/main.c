@@ -112,5 +112,8 @@ int main(int argc, char **argv)
     }
     int code = exit_code(&c, status);
     cli_release(&c);
+    /* With no memory left OpenBLAS's threads spin in an allocation for ever, and its destructor
+     * waits for them. All that is ours is written and freed. */
+    if (status == RH_ENOMEM) _exit(code);
     return code;
 }

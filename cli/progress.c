@@ -37,6 +37,13 @@ void cli_catch_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
+void cli_forget_interrupt(void)
+{
+    if (asked_to_stop != SIGINT) return;
+    asked_to_stop = 0;
+    cli_catch_signals();
+}
+
 /* ---- the bar ------------------------------------------------------------------------------ */
 
 void cli_clear_bar(cli *c)

@@ -3,21 +3,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/auto.h"
 #include "cli/cli.h"
 #include "cli/expression.h"
 #include "cli/models.h"
 #include "cli/prompt.h"
+#include "cli/strength.h"
 #include "probes/steer.h"
 
 typedef struct steer_flags {
     cli_expression_flags expression;
     cli_prompt_flags prompt;
     const char *text, *file;
-    cli_numbers strengths;
-    cli_texts stops, watches;
+    cli_texts strengths, stops, watches;
+    cli_auto_flags auto_;
     double temperature, top_p, min_p, repetition, frequency, presence;
     int32_t top_k, penalty_last, max_tokens, top_tokens;
-    bool ignore_eos, auto_;
+    bool ignore_eos;
 } steer_flags;
 
 /* Greedy with a light repetition penalty: a small model loops without one, steered or not, and
@@ -86,10 +88,7 @@ static bool on_step(void *data, const rh_generation *g, int32_t n)
 
 static void steer_options(rh_steer_options *o, const cli *c, const steer_flags *f, const watches *w, stepping *s)
 {
-    static const double one[] = {1};
     *o = (rh_steer_options){0};
-    o->strengths = f->strengths.n ? f->strengths.items : one;
-    o->n_strengths = f->strengths.n ? (int32_t)f->strengths.n : 1;
     cli_prompt_options(&o->prompt, &f->prompt);
     o->generate.sampling = (rh_sampling){.temperature = f->temperature, .top_k = f->top_k, .top_p = f->top_p,
                                          .min_p = f->min_p, .repetition = f->repetition, .frequency = f->frequency,
@@ -121,7 +120,28 @@ static rh_status print_report(cli *c, const rh_steer_report *r, rh_error *err)
 
 /* ---- the verb ----------------------------------------------------------------------------- */
 
-static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *prompt, const steer_flags *f, rh_error *err)
+static void stop_at_end_of_turn(rh_steer_options *o, const rh_model *m, const steer_flags *f, int32_t stops[8])
+{
+    if (f->ignore_eos || !m->tokenizer) return;
+    rh_chat chat = o->prompt.template_ != RH_CHAT_NONE ? o->prompt.template_ : rh_tokenizer_chat(m->tokenizer);
+    o->generate.stop_ids = stops;
+    o->generate.n_stop_ids = rh_chat_stops(m->tokenizer, chat, stops);
+}
+
+/* The figures that only some units need are measured on this prompt. */
+static rh_status set_strengths(rh_steer_options *o, double **memory, const cli_strengths *s, const cli_expression *e,
+                               const rh_model *m, const char *expr, const char *prompt, rh_error *err)
+{
+    if (!s->n) return RH_OK; /* 1 */
+    *memory = rh_calloc(s->n, sizeof **memory);
+    if (!*memory) return rh_fail_nomem(err);
+    o->strengths = *memory;
+    o->n_strengths = (int32_t)s->n;
+    return cli_strength_factors(*memory, s, e, m, expr, prompt, &o->prompt, err);
+}
+
+static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *prompt, const steer_flags *f,
+                       const cli_strengths *strengths, rh_error *err)
 {
     static const rh_evaluation nothing = {0};
     cli_expression e = {0};
@@ -131,7 +151,7 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
     stepping s = {c, f->max_tokens};
     int32_t stops[8];
     rh_status status = RH_OK;
-    double begun = cli_seconds();
+    double *factors = NULL, begun = cli_seconds();
     bool any = expr || f->expression.book || f->watches.n;
 
     steer_options(&o, c, f, &w, &s);
@@ -146,22 +166,47 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
 
     double extracted = cli_seconds();
     steer_options(&o, c, f, &w, &s);
-    if (!f->ignore_eos && m->tokenizer) {
-        rh_chat chat = o.prompt.template_ != RH_CHAT_NONE ? o.prompt.template_ : rh_tokenizer_chat(m->tokenizer);
-        o.generate.stop_ids = stops;
-        o.generate.n_stop_ids = rh_chat_stops(m->tokenizer, chat, stops);
-    }
-    status = rh_probe_steer(&report, m, e.evaluation ? e.evaluation : &nothing, expr ? expr : f->expression.book, prompt, &o,
-                            &c->diags, err);
+    stop_at_end_of_turn(&o, m, f, stops);
+    status = set_strengths(&o, &factors, strengths, &e, m, expr, prompt, err);
+    if (!status)
+        status = rh_probe_steer(&report, m, e.evaluation ? e.evaluation : &nothing, expr ? expr : f->expression.book, prompt,
+                                &o, &c->diags, err);
     cli_clear_bar(c);
     if (status) goto done;
     report->seconds_extract = extracted - begun;
     status = print_report(c, report, err);
 done:
+    free(factors);
     rh_steer_report_free(report);
     watches_free(&w);
     cli_expression_close(&e);
     return status;
+}
+
+static rh_status steer_auto(cli *c, const rh_model *m, const char *expr, const char *prompt, const steer_flags *f,
+                            const cli_strengths *strengths, rh_error *err)
+{
+    static const watches none = {0};
+    int32_t stops[8];
+    stepping s = {c, f->max_tokens};
+    rh_steer_options o;
+    steer_options(&o, c, f, &none, &s);
+    RH_TRY(rh_sampling_check(&o.generate.sampling, err));
+    stop_at_end_of_turn(&o, m, f, stops);
+    cli_auto_job job = {.flags = &f->auto_, .expression = &f->expression, .expr = expr, .prompt = prompt, .steer = &o,
+                        .strengths = strengths, .special = f->prompt.special};
+    return cli_auto(c, m, &job, err);
+}
+
+static rh_status check_auto(cli *c, const char *expr, const steer_flags *f, rh_error *err)
+{
+    const cli_auto_flags *a = &f->auto_;
+    if (!a->on && (a->target || a->prompts || a->versus || a->report))
+        return cli_wrong(c, err, "--target, --prompts, --versus-prompt and --report belong to --auto");
+    if (a->on && !expr && !f->expression.book) return cli_wrong(c, err, "--auto needs an expression to steer with");
+    if (a->on && f->watches.n) return cli_wrong(c, err, "--auto and --watch do not go together: watch what it found with --layer and --strength");
+    if (a->target && !*a->target) return cli_wrong(c, err, "--target is empty");
+    return RH_OK;
 }
 
 static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *err)
@@ -169,18 +214,19 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     const steer_flags *f = flags;
     rh_model *m = NULL;
     char *prompt = NULL;
+    cli_strengths strengths = {0};
     const char *expr = args->n > 1 ? args->items[1] : NULL;
-    if (f->auto_) {
-        rh_fail(err, RH_EUNSUPPORTED, "--auto is not there yet");
-        return rh_hint(err, "try --strength 0.5,1,2 and a few values of --layer");
-    }
-    rh_status status = read_prompt(&prompt, c, f, err);
+    rh_status status = check_auto(c, expr, f, err);
+    if (!status) status = cli_strengths_read(&strengths, c, &f->strengths, err);
+    if (!status) status = read_prompt(&prompt, c, f, err);
     if (!status) status = cli_open_model(&m, c, args->items[0], false, err);
     if (!status && !m->tokenizer) {
         status = rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer, so it cannot read a prompt", m->name);
         rh_hint(err, "`rhumb trace` works with --tokens");
     }
-    if (!status) status = steer(c, m, expr, prompt, f, err);
+    if (!status)
+        status = f->auto_.on ? steer_auto(c, m, expr, prompt, f, &strengths, err) : steer(c, m, expr, prompt, f, &strengths, err);
+    free(strengths.items);
     free(prompt);
     rh_model_free(m);
     return status;
@@ -191,8 +237,9 @@ static const cli_option OPTIONS[] = {
     {"prompt", 'p', CLI_TEXT, AT(text), "TEXT", "the prompt; - is stdin, whose final newline is dropped", 0, 0, NULL},
     {"prompt-file", 0, CLI_TEXT, AT(file), "FILE", "the prompt from a file, final newline dropped", 0, 0, NULL},
     CLI_EXPRESSION_OPTIONS(steer_flags, expression),
-    {"strength", 0, CLI_NUMBERS, AT(strengths), "S,…",
-     "multiplies the vectors of `steer`; several make a sweep in one batch (default 1)", 0, 0, NULL},
+    {"strength", 0, CLI_TEXTS, AT(strengths), "S,…",
+     "multiplies the vectors of `steer`; several make a sweep in one batch (default 1). 0.2resid: 0.2 times the median norm "
+     "of h at the site; 4sigma: 4 deviations of the pairs along the direction", 0, 0, NULL},
     {"watch", 0, CLI_TEXTS, AT(watches), "EXPR", "shade every token by its projection on EXPR; repeatable", 0, 0, NULL},
     CLI_PROMPT_OPTIONS(steer_flags, prompt),
     CLI_BOS_OPTIONS(steer_flags, prompt),
@@ -213,7 +260,13 @@ static const cli_option OPTIONS[] = {
     {"stop", 0, CLI_TEXTS, AT(stops), "TEXT", "end at this text; repeatable", 0, 0, NULL},
     {"ignore-eos", 0, CLI_FLAG, AT(ignore_eos), NULL, "go on behind the end of a turn", 0, 0, NULL},
     {"top-tokens", 0, CLI_INT, AT(top_tokens), "N", "how many rising and falling tokens to show (default 8)", 0, 1000, NULL},
-    {"auto", 0, CLI_FLAG, AT(auto_), NULL, "find layer and strength (not there yet)", 0, 0, NULL},
+    {"auto", 0, CLI_FLAG, AT(auto_.on), NULL,
+     "find layer and strength on neutral prompts, test them beside random directions, then run PROMPT", 0, 0, NULL},
+    {"target", 0, CLI_TEXT, AT(auto_.target), "TEXT", "with --auto: what steered texts should hold", 0, 0, NULL},
+    {"prompts", 0, CLI_TEXT, AT(auto_.prompts), "FILE", "with --auto: the prompts to search on, one a line (default: built in)",
+     0, 0, NULL},
+    {"versus-prompt", 0, CLI_TEXT, AT(auto_.versus), "TEXT", "with --auto: compare with this system text", 0, 0, NULL},
+    {"report", 0, CLI_TEXT, AT(auto_.report), "DIR", "with --auto: leave text, JSON, CSV, picture and vector here", 0, 0, NULL},
 };
 
 const cli_verb CLI_STEER = {
@@ -225,6 +278,7 @@ const cli_verb CLI_STEER = {
              "Decoding is greedy with a repetition penalty of 1.1, unless told otherwise. Equal seeds give equal texts.",
     .examples = "  rhumb steer smollm2 'sf + 0.5*rain - tokyo' -b examples/city.rhumb --chat -p 'Name a city.'\n"
                 "  rhumb steer smollm2 sf -b examples/city.rhumb --strength 0.5,1,2 --chat -p 'Name a city.'\n"
+                "  rhumb steer smollm2 sf -b examples/city.rhumb --auto --target 'San Francisco' --chat -p 'Name a city.'\n"
                 "  rhumb steer smollm2 'ablate act(\"rain\") @ 16' -p 'The weather is' --temperature 0.7 --seed 3\n",
     .options = OPTIONS, .n_options = CLI_COUNT(OPTIONS), .flags_size = sizeof(steer_flags), .defaults = &DEFAULTS,
     .min_args = 1, .max_args = 2, .run = run};

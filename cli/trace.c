@@ -10,6 +10,7 @@
 
 #include "cli/cli.h"
 #include "cli/expression.h"
+#include "cli/layers.h"
 #include "cli/models.h"
 #include "cli/prompt.h"
 #include "cli/trace_prompts.h"
@@ -49,32 +50,6 @@ static rh_status parse_sites(wanted *w, cli *c, const char *text, rh_error *err)
             cli_wrong(c, err, "--sites knows no '%.*s'", (int)(len < 60 ? len : 60), at);
             return rh_hint(err, "sites are embed, resid_pre, attn_z, attn_out, mlp_in, mlp_out, resid_post, logits; or all");
         }
-        if (!at[len]) return RH_OK;
-        at += len + 1;
-    }
-}
-
-/* "all", or a comma list of 3 and 2..5. */
-static rh_status parse_layers(wanted *w, cli *c, const char *text, int32_t n_layers, rh_error *err)
-{
-    if (!text || !strcmp(text, "all")) {
-        for (int32_t l = 0; l < n_layers; l++) w->layer[l] = true;
-        return RH_OK;
-    }
-    for (const char *at = text;;) {
-        size_t len = strcspn(at, ",");
-        const char *dots = NULL;
-        for (size_t i = 0; i + 1 < len && !dots; i++)
-            if (at[i] == '.' && at[i + 1] == '.') dots = at + i;
-        int64_t lo = 0, hi = 0;
-        bool good = dots ? cli_integer(&lo, at, (size_t)(dots - at)) && cli_integer(&hi, dots + 2, len - (size_t)(dots - at) - 2)
-                         : cli_integer(&lo, at, len);
-        if (!dots) hi = lo;
-        if (!good || lo > hi) return cli_wrong(c, err, "--layers needs layers such as 16, 3..5 or a comma list, not '%s'", text);
-        if (lo < 0 || hi >= n_layers)
-            return rh_fail(err, RH_ESITE, "the model has layers 0..%d, and --layers asks for %lld", n_layers - 1,
-                           (long long)(lo < 0 ? lo : hi));
-        for (int64_t l = lo; l <= hi; l++) w->layer[l] = true;
         if (!at[len]) return RH_OK;
         at += len + 1;
     }
@@ -308,7 +283,7 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     if (!status && !(w = rh_calloc(1, sizeof *w))) status = rh_fail_nomem(err);
     if (!status) status = parse_sites(w, c, f->sites, err);
     if (!status) status = cli_open_model(&m, c, args->items[0], false, err);
-    if (!status) status = parse_layers(w, c, f->layers, m->config.n_layers, err);
+    if (!status) status = cli_parse_layers(w->layer, c, f->layers, m->config.n_layers, err);
     if (!status) status = cli_read_prompts(&prompts, m, &f->input, err);
     if (!status && (expr || f->expression.book)) {
         status = cli_expression_open(&e, c, m, &f->expression, expr, false, false, f->input.prompt.special, err);

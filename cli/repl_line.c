@@ -1,0 +1,253 @@
+/* repl_line.c - lines from a terminal through libedit, with history and completion; from a pipe or a
+ * file as they are. */
+#include <errno.h>
+#include <histedit.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "cli/repl.h"
+#include "cli/text.h"
+
+enum { HISTORY_LINES = 1000, LINE_LIMIT = 1 << 20 };
+
+struct repl_lines {
+    EditLine *el;        /* NULL: stdin is no terminal */
+    History *history;
+    char *history_path;  /* NULL: nowhere to keep it */
+    bool continued;      /* a bracket is open */
+    int read;            /* lines so far */
+};
+
+bool repl_interactive(const repl *r) { return r->lines->el; }
+
+/* ---- the terminal ------------------------------------------------------------------------------- */
+
+static repl *owner(EditLine *el)
+{
+    void *r = NULL;
+    el_get(el, EL_CLIENTDATA, &r);
+    return r;
+}
+
+static char *prompt(EditLine *el)
+{
+    static char first[] = "rhumb> ", more[] = "  ...> "; /* libedit wants char * and does not write */
+    return owner(el)->lines->continued ? more : first;
+}
+
+/* How far all choices agree. */
+static size_t common(const repl_choices *c)
+{
+    size_t n = strlen(c->items[0]);
+    for (size_t i = 1; i < c->n; i++) {
+        size_t k = 0;
+        while (k < n && c->items[i][k] == c->items[0][k]) k++;
+        n = k;
+    }
+    while (n && ((unsigned char)c->items[0][n] & 0xc0) == 0x80) n--; /* not inside a code point */
+    return n;
+}
+
+static void show_choices(const repl *r, const repl_choices *c)
+{
+    rh_str out = {0};
+    size_t column = 0, width = (size_t)r->c->width;
+    rh_str_puts(&out, "\n");
+    for (size_t i = 0; i < c->n; i++) {
+        rh_str one = {0};
+        cli_visible(&one, c->items[i], strlen(c->items[i]));
+        if (column && column + 2 + one.len > width) {
+            rh_str_puts(&out, "\n");
+            column = 0;
+        }
+        rh_str_printf(&out, "%s%s", column ? "  " : "", one.data ? one.data : "");
+        column += (column ? 2 : 0) + one.len;
+        rh_str_free(&one);
+    }
+    rh_str_puts(&out, "\n");
+    if (!out.failed) fputs(out.data, stdout);
+    rh_str_free(&out);
+    fflush(stdout);
+}
+
+static unsigned char complete(EditLine *el, int key)
+{
+    (void)key;
+    repl *r = owner(el);
+    const LineInfo *line = el_line(el);
+    repl_choices c = {0};
+    size_t replace = 0;
+    unsigned char answer = CC_ERROR;
+    if (repl_complete(&c, &replace, r, line->buffer, (size_t)(line->cursor - line->buffer)) && c.n) {
+        size_t n = common(&c);
+        char *rest = n > replace ? rh_strndup(c.items[0] + replace, n - replace) : NULL;
+        if (rest && el_insertstr(el, rest) == 0) {
+            answer = CC_REFRESH;
+        } else if (c.n > 1) {
+            show_choices(r, &c);
+            answer = CC_REDISPLAY;
+        }
+        free(rest);
+    }
+    repl_choices_free(&c);
+    return answer;
+}
+
+/* ---- history ------------------------------------------------------------------------------------- */
+
+/* $XDG_STATE_HOME/rhumb/history or ~/.local/state/rhumb/history. A state folder that cannot be made is
+ * no reason not to start. */
+static char *find_history(void)
+{
+    const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    rh_str dir = {0};
+    rh_error ignored;
+    if (xdg && xdg[0] == '/') rh_str_printf(&dir, "%s/rhumb", xdg);
+    else if (home && *home) rh_str_printf(&dir, "%s/.local/state/rhumb", home);
+    char *path = dir.data && !dir.failed && !rh_make_dirs(dir.data, &ignored) ? rh_path_join(dir.data, "history") : NULL;
+    rh_str_free(&dir);
+    return path;
+}
+
+static void remember(repl_lines *l, const char *line)
+{
+    HistEvent event;
+    if (line[strspn(line, " \t\r\n")]) history(l->history, &event, H_ENTER, line);
+}
+
+/* ---- opening and closing --------------------------------------------------------------------------- */
+
+/* libedit reads bytes as the locale says; without one they are UTF-8 here as everywhere in Rhumb. */
+static void choose_locale(void)
+{
+    if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8")) setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+static rh_status open_terminal(repl_lines *l, repl *r, rh_error *err)
+{
+    HistEvent event;
+    choose_locale();
+    l->history = history_init();
+    l->el = el_init("rhumb", stdin, stdout, stderr);
+    if (!l->history || !l->el) return rh_fail(err, RH_EIO, "the terminal cannot be edited");
+    history(l->history, &event, H_SETSIZE, (int)HISTORY_LINES);
+    history(l->history, &event, H_SETUNIQUE, 1);
+    l->history_path = find_history();
+    if (l->history_path) history(l->history, &event, H_LOAD, l->history_path);
+    el_set(l->el, EL_CLIENTDATA, r);
+    el_set(l->el, EL_PROMPT, prompt);
+    el_set(l->el, EL_EDITOR, "emacs");
+    el_set(l->el, EL_HIST, history, l->history);
+    el_set(l->el, EL_ADDFN, "rhumb-complete", "complete names, functions, layers and files", complete);
+    el_set(l->el, EL_BIND, "^I", "rhumb-complete", NULL);
+    el_set(l->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
+    return RH_OK;
+}
+
+rh_status repl_lines_open(repl *r, rh_error *err)
+{
+    repl_lines *l = r->lines = rh_calloc(1, sizeof *l);
+    if (!l) return rh_fail_nomem(err);
+    return isatty(STDIN_FILENO) == 1 && r->c->out_terminal ? open_terminal(l, r, err) : RH_OK;
+}
+
+void repl_lines_close(repl *r)
+{
+    repl_lines *l = r->lines;
+    HistEvent event;
+    if (!l) return;
+    if (l->history && l->history_path) history(l->history, &event, H_SAVE, l->history_path);
+    if (l->el) el_end(l->el);
+    if (l->history) history_end(l->history);
+    free(l->history_path);
+    free(l);
+    r->lines = NULL;
+}
+
+/* ---- reading ---------------------------------------------------------------------------------------- */
+
+static rh_status edited_line(char **out, repl_lines *l, rh_error *err)
+{
+    int n = 0;
+    errno = 0;
+    const char *line = el_gets(l->el, &n);
+    if (cli_interrupted()) {
+        el_reset(l->el);
+        fputs("\n", stdout);
+        return rh_fail(err, RH_ECANCELLED, "interrupted");
+    }
+    if (!line || n <= 0) {
+        if (!l->continued) fputs("\n", stdout);
+        return RH_OK;
+    }
+    *out = rh_strndup(line, (size_t)n);
+    return *out ? RH_OK : rh_fail_nomem(err);
+}
+
+static rh_status plain_line(char **out, rh_error *err)
+{
+    size_t capacity = 0;
+    ssize_t n = getline(out, &capacity, stdin);
+    if (n >= 0 && strlen(*out) == (size_t)n) return RH_OK;
+    free(*out);
+    *out = NULL;
+    if (n >= 0) return rh_fail(err, RH_EFORMAT, "the input holds a NUL byte");
+    if (cli_interrupted()) return rh_fail(err, RH_ECANCELLED, "interrupted");
+    return ferror(stdin) ? rh_fail_errno(err, "read", "stdin") : RH_OK;
+}
+
+/* Brackets open at the end, outside strings and comments. A string ends with its line. */
+static int open_brackets(const char *s)
+{
+    int open = 0;
+    bool string = false;
+    for (; *s; s++) {
+        if (*s == '\n') string = false;
+        else if (string && *s == '\\' && s[1] && s[1] != '\n') s++;
+        else if (*s == '"') string = !string;
+        else if (string) continue;
+        else if (*s == '#') s += strcspn(s, "\n") - 1;
+        else if (*s == '(' || *s == '[') open++;
+        else if (*s == ')' || *s == ']') open--;
+    }
+    return open;
+}
+
+static rh_status read_more(rh_str *whole, repl *r, rh_error *err)
+{
+    repl_lines *l = r->lines;
+    do {
+        char *line = NULL;
+        rh_status status = l->el ? edited_line(&line, l, err) : plain_line(&line, err);
+        if (status) return status;
+        if (!line) return RH_OK;
+        if (++l->read && !whole->len) r->line = l->read;
+        rh_str_puts(whole, line);
+        free(line);
+        if (whole->failed) return rh_fail_nomem(err);
+        if (whole->len > LINE_LIMIT) return rh_fail(err, RH_ELIMIT, "a statement may have 1 MiB");
+        l->continued = open_brackets(whole->data) > 0;
+    } while (l->continued);
+    return RH_OK;
+}
+
+rh_status repl_read(char **out, repl *r, rh_error *err)
+{
+    rh_str whole = {0};
+    *out = NULL;
+    r->lines->continued = false;
+    rh_status status = read_more(&whole, r, err);
+    if (!status && whole.data) {
+        if (r->lines->el) remember(r->lines, whole.data);
+        while (whole.len && strchr(" \t\r\n", whole.data[whole.len - 1])) whole.data[--whole.len] = 0;
+        *out = whole.data;
+        return RH_OK;
+    }
+    rh_str_free(&whole);
+    return status;
+}
