@@ -6,6 +6,7 @@
 #ifndef RH_EXPORT_H
 #define RH_EXPORT_H
 
+#include "probes/diff.h"
 #include "probes/report.h"
 
 /* unicode false: ASCII only, other code points as \u{1f600}. */
@@ -15,5 +16,8 @@ rh_status rh_export_steer_text(rh_str *out, const rh_steer_report *r, const rh_t
 rh_status rh_export_steer_json(rh_str *out, const rh_steer_report *r, rh_error *err);
 rh_status rh_export_vec_text(rh_str *out, const rh_vec_report *r, const rh_terminal *t, rh_error *err);
 rh_status rh_export_vec_json(rh_str *out, const rh_vec_report *r, rh_error *err);
+rh_status rh_export_diff_text(rh_str *out, const rh_diff_report *r, const rh_terminal *t, rh_error *err);
+rh_status rh_export_diff_json(rh_str *out, const rh_diff_report *r, rh_error *err);
+rh_status rh_export_diff_svg(rh_str *out, const rh_diff_report *r, rh_error *err); /* a whole document */
 
 #endif
