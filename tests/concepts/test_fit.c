@@ -13,6 +13,7 @@
 
 #include "algebra/algebra.h"
 #include "algebra/fit.h"
+#include "base/file.h"
 #include "base/rng.h"
 #include "concepts/help.h"
 #include "concepts/jobs.h"
@@ -148,6 +149,40 @@ static void test_fits_through_the_pass(void **state)
     rh_safetensors_close(s);
 }
 
+/* SmolLM2 through the resolver, against numpy on states that `rhumb trace` saved. */
+static void test_smollm2(void **state)
+{
+    (void)state;
+    const char *models = getenv("RHUMB_TEST_MODELS");
+    char path[512];
+    rh_safetensors *s = NULL;
+    rh_model *m = NULL;
+    rh_error err = {0};
+    rh_settings settings = {.exact = true};
+    snprintf(path, sizeof path, "%s/smollm2.gguf", models ? models : "");
+    if (!models || !rh_is_file(path)) {
+        print_message("SKIPPED: RHUMB_TEST_MODELS %s smollm2.gguf; tests/run fetches it\n", models ? "has no" : "names no folder with");
+        skip();
+    }
+    if (rh_model_open(&m, path, &settings, &err)) fail_msg("%s", err.message);
+    assert_int_equal(rh_safetensors_open(&s, RH_TEST_DATA "/fits-smollm2.safetensors", NULL), RH_OK);
+    rh_concepts *c = new_concepts(m, NULL);
+    for (size_t i = 0; i < N_FITS; i++) {
+        static const char csv[] = RH_TEST_DATA "/fits-smollm2.csv";
+        rh_atom_spec spec = fits[i].spec;
+        spec.text = csv;
+        spec.text_len = strlen(csv);
+        spec.prefix = "";
+        float *v = compute(c, &spec, RH_RESID_POST, 14, 1, RH_OK, NULL);
+        /* numpy's plain Newton steps do not settle for the least penalty: here it is only computed */
+        if (strcmp(fits[i].name, "logreg_tiny")) same(v, find(s, fits[i].name, "14"), 1e-4, fits[i].name, "14");
+        free(v);
+    }
+    rh_concepts_free(c);
+    rh_model_free(m);
+    rh_safetensors_close(s);
+}
+
 /* ---- what has no direction ------------------------------------------------------------------ */
 
 typedef struct { const char *what; rh_atom_spec spec; float rows[8]; size_t n; const char *message; } hopeless;
@@ -238,7 +273,7 @@ static void test_regression_is_a_minimum(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fits_of_given_states), cmocka_unit_test(test_fits_through_the_pass),
+        cmocka_unit_test(test_fits_of_given_states), cmocka_unit_test(test_fits_through_the_pass), cmocka_unit_test(test_smollm2),
         cmocka_unit_test(test_no_direction), cmocka_unit_test(test_regression_is_a_minimum)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

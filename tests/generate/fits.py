@@ -87,13 +87,15 @@ def close(name, a, b, tolerance):
     assert error < tolerance, (name, error)
 
 
-def classifiers(out, tag, h):
+def classifiers(out, tag, h, smallest=0):
     h = h.astype(np.float64)
     y = np.arange(len(h)) % 2 == 0
     for name, shrink in (("lda", 0.1), ("lda_1", 1.0)):
         fit = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrink).fit(h, y)
         out[tag.format(name)] = unit(fit.coef_[0])
     for name, l2 in (("logreg", 1.0), ("logreg_100", 100.0), ("logreg_tiny", 1e-6)):
+        if l2 < smallest:
+            continue
         exact = newton(h, y, l2)
         if l2 >= 1:  # with less, scikit-learn stops early
             fit = LogisticRegression(C=1 / l2, solver="newton-cholesky", tol=1e-12, max_iter=10000).fit(h, y)
@@ -144,4 +146,5 @@ def main():
     save_file({k: np.ascontiguousarray(v, np.float32) for k, v in out.items()}, a.out / "fits.safetensors")
 
 
-main()
+if __name__ == "__main__":
+    main()
