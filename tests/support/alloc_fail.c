@@ -35,7 +35,7 @@ static struct {
     pthread_mutex_t lock;
     bool on, onwards;
     int64_t made, fail_at, live; /* fail_at -1: none */
-    bool failed;
+    bool failed, may_do_without;
     node *buckets[BUCKETS];
 } state = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -163,8 +163,8 @@ static void try_failing(alloc_fail_job job, void *data, int64_t i, bool onwards)
 {
     rh_error err;
     rh_status status = run(job, data, i, onwards, &err);
-    if (status == RH_OK && !state.failed) return;
-    if (status != RH_ENOMEM || err.code != RH_ENOMEM)
+    const bool done = status == RH_OK && (!state.failed || state.may_do_without);
+    if (!done && (status != RH_ENOMEM || err.code != RH_ENOMEM))
         fail_msg("allocation %lld failing%s: %s: %s", (long long)i, onwards ? ", and all after it" : "",
                  rh_status_name(status), err.message);
     if (state.live)
@@ -185,5 +185,13 @@ int64_t alloc_fail_each(alloc_fail_job job, void *data, int64_t limit)
         try_failing(job, data, at, false);
         try_failing(job, data, at, true);
     }
+    return n;
+}
+
+int64_t alloc_fail_each_or_without(alloc_fail_job job, void *data, int64_t limit)
+{
+    state.may_do_without = true;
+    int64_t n = alloc_fail_each(job, data, limit);
+    state.may_do_without = false;
     return n;
 }

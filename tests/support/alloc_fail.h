@@ -18,5 +18,8 @@ typedef rh_status (*alloc_fail_job)(void *data, rh_error *err);
  * returns n. May be used with threads: a run whose allocation i is never reached may succeed.
  * What is made once and kept (a library's own cache) must be made before. */
 int64_t alloc_fail_each(alloc_fail_job job, void *data, int64_t limit);
+/* The same for a job that may also succeed by a way that needs no such block: a table that only
+ * saves time, a note that is kept for another run. Still nothing may leak. */
+int64_t alloc_fail_each_or_without(alloc_fail_job job, void *data, int64_t limit);
 
 #endif
