@@ -6,8 +6,8 @@
 
 #include "base/file.h"
 #include "cli/repl.h"
+#include "cli/repl_scan.h"
 #include "cli/text.h"
-#include "dsl/lexer.h"
 
 char *repl_placed(const repl *r, const char *text, size_t skip)
 {
@@ -94,12 +94,12 @@ rh_status repl_list(repl *r, rh_error *err)
 
 /* ---- save ----------------------------------------------------------------------------------------------- */
 
-/* Functions and words whose string is a path. */
-static bool takes_path(const char *word, size_t n)
+/* Functions whose string is a path. */
+static bool takes_path(const char *text, const repl_piece *p)
 {
-    static const char *const words[] = {"dim", "pca", "lda", "logreg", "load", "include"};
+    static const char *const words[] = {"dim", "pca", "lda", "logreg", "load"};
     for (size_t i = 0; i < CLI_COUNT(words); i++)
-        if (strlen(words[i]) == n && !memcmp(words[i], word, n)) return true;
+        if (repl_piece_is(text, p, words[i])) return true;
     return false;
 }
 
@@ -130,30 +130,22 @@ static void put_string(rh_str *out, const char *s)
 /* Append text with the paths in it moved. */
 static rh_status put_moved(rh_str *out, const char *text, const char *from, const char *to, rh_error *err)
 {
-    rh_source source = {.name = "", .text = text, .len = strlen(text)};
-    rh_arena *arena = rh_arena_new();
-    rh_lexer lexer;
-    rh_token before = {0};
-    size_t copied = 0, len;
+    repl_piece before = {0};
+    size_t copied = 0;
     bool path = false;
-    if (!arena) return rh_fail_nomem(err);
-    rh_lexer_init(&lexer, &source);
-    for (rh_token t = rh_lex(&lexer); t.kind != RH_TOK_END; before = t, t = rh_lex(&lexer)) {
-        if (t.kind == RH_TOK_STRING && path) {
-            const char *s = rh_token_string(arena, &source, &t, &len);
-            char *there = s ? moved(s, from, to) : NULL;
-            rh_str_add(out, text + copied, t.start - copied);
+    for (repl_piece p = repl_piece_at(text, 0); p.kind != REPL_END; before = p, p = repl_piece_at(text, p.end)) {
+        if (p.kind == REPL_STRING && path) {
+            char *s = repl_piece_string(text, &p), *there = s ? moved(s, from, to) : NULL;
+            rh_str_add(out, text + copied, p.start - copied);
             if (there) put_string(out, there);
             else out->failed = true;
             free(there);
-            copied = t.end;
+            free(s);
+            copied = p.end;
         }
-        bool call = t.kind == RH_TOK_OPEN && before.kind == RH_TOK_NAME;
-        path = call ? takes_path(text + before.start, before.end - before.start) && text[before.start] != 'i'
-                    : t.kind == RH_TOK_NAME && t.end - t.start == 7 && !memcmp(text + t.start, "include", 7);
+        path = repl_piece_is(text, &p, "include") || (repl_piece_is(text, &p, "(") && takes_path(text, &before));
     }
     rh_str_puts(out, text + copied);
-    rh_arena_free(arena);
     return out->failed ? rh_fail_nomem(err) : RH_OK;
 }
 

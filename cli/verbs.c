@@ -4,7 +4,8 @@
 #include "cli/cli.h"
 
 static const cli_verb *const VERBS[] = {&CLI_FETCH, &CLI_INFO,    &CLI_TOKENS, &CLI_STEER, &CLI_VEC,    &CLI_DIFF,
-                                        &CLI_TRACE, &CLI_EXPLAIN, &CLI_CONVERT, &CLI_BENCH, &CLI_HELP};
+                                        &CLI_TRACE, &CLI_EXPLAIN, &CLI_CONVERT, &CLI_BENCH,
+                                        &CLI_REPL, &CLI_HELP};
 
 /* Known by name, so that asking for one is answered by what it will be. */
 static const struct later { const char *name, *does; } LATER[] = {
@@ -13,7 +14,6 @@ static const struct later { const char *name, *does; } LATER[] = {
     {"sae", "arrays through an SAE; its quality; training one"},
     {"near", "the decoder rows nearest to a vector"},
     {"probe", "polysemanticity and linearity experiments"},
-    {"repl", "a prompt with history and completion"},
 };
 
 const cli_verb *cli_verb_at(size_t i) { return i < CLI_COUNT(VERBS) ? VERBS[i] : NULL; }

@@ -27,6 +27,7 @@ static rh_status read_texts(compiler *c)
     const rh_program_input *in = c->in;
     if (in->book_path || in->book_text)
         RH_TRY(rh_book_read(&p->book, in->book_path ? in->book_path : "<book>", in->book_text, c->diags));
+    if (in->session) RH_TRY(rh_book_read(&p->book, "<repl>", in->session, c->diags));
     if (in->expr) {
         const rh_source *s = rh_source_new(p->arena, "<expression>", in->expr, strlen(in->expr));
         if (!s) return RH_ENOMEM;

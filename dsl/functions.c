@@ -44,6 +44,8 @@ const rh_function *rh_function_find(rh_slice name)
     return NULL;
 }
 
+const rh_function *rh_function_at(int i) { return i >= 0 && i < N_FUNCTIONS ? &FUNCTIONS[i] : NULL; }
+
 const char *rh_function_nearest(rh_slice name)
 {
     rh_nearest near = rh_nearest_to(name.text, name.len);

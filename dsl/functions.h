@@ -31,6 +31,7 @@ typedef struct rh_function {
 
 /* NULL if there is none. */
 const rh_function *rh_function_find(rh_slice name);
+const rh_function *rh_function_at(int i); /* NULL past the end */
 const char *rh_function_nearest(rh_slice name); /* NULL */
 
 typedef struct rh_option_type { const char *name; rh_option option; rh_option_kind kind; } rh_option_type;

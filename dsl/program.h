@@ -11,6 +11,8 @@
 typedef struct rh_program_input {
     const char *book_path;  /* NULL: none. Read and its includes with it */
     const char *book_text;  /* not NULL: the text of book_path, which is then only a name */
+    const char *session;    /* NULL, or statements typed after the book, as if they ended it: a source
+                               named "<repl>", its paths taken against the working folder */
     const char *expr;       /* NULL: the book's own actions; else these are left out */
     const char *layers;     /* --layer as written: "16", "14..18", "[3,7]", "all", or NULL */
     bool all_names;         /* evaluate every `let` too (vec's cosines) */
