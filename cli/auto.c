@@ -9,7 +9,7 @@
 #include "engine/files/vectorfile.h"
 #include "notebooks-export/auto_export.h"
 
-enum { SWEEP_TOKENS = 32, REPORT_WIDTH = 100, MAX_PROMPTS_BYTES = 1 << 20 };
+enum { SWEEP_TOKENS = 24, REPORT_WIDTH = 100, MAX_PROMPTS_BYTES = 1 << 20 };
 
 typedef struct found {
     cli_expression e;            /* of the search */
