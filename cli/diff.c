@@ -10,6 +10,9 @@
 #include "cli/when.h"
 #include "engine/files/vectorfile.h"
 #include "probes/diff.h"
+#ifdef RHUMB_MPI
+#include "cli/mpi/mpi.h"
+#endif
 
 typedef struct diff_flags {
     const char *layers, *positive, *negative, *prefix, *out, *svg;
@@ -19,9 +22,16 @@ typedef struct diff_flags {
 
 static const diff_flags DEFAULTS = {.folds = 5, .bootstrap = 200, .permutations = 200};
 
-static void note(void *data, const char *line)
+static void note(void *data, const char *line) { cli_note(data, "%s", line); }
+
+/* One bar is enough for many processes; all of them listen to Ctrl-C. */
+static bool silent(void *data, const char *label, int64_t done, int64_t total)
 {
-    cli_note(data, "%s", line);
+    (void)data;
+    (void)label;
+    (void)done;
+    (void)total;
+    return !cli_interrupted();
 }
 
 /* ---- what is left behind ---------------------------------------------------------------------------- */
@@ -93,7 +103,7 @@ static rh_status diff(cli *c, const rh_comm *comm, const char *model, const char
     rh_diff_options o = {.path = path, .positive = f->positive, .negative = f->negative, .prefix = f->prefix, .chat = f->chat,
                          .special = f->special, .layers = layers, .n_layers = n_layers, .sample = f->sample, .folds = f->folds,
                          .bootstrap = f->bootstrap, .permutations = f->permutations, .seed = c->common.seed, .dir = dir,
-                         .comm = comm, .progress = cli_progress, .progress_data = c, .note = note, .note_data = c};
+                         .comm = comm, .progress = comm->rank ? silent : cli_progress, .progress_data = c, .note = note, .note_data = c};
     status = rh_comm_agree(comm, status, err);
     if (!status) status = rh_probe_diff(&r, m, &o, err);
     cli_clear_bar(c);
@@ -110,6 +120,14 @@ static rh_status diff(cli *c, const rh_comm *comm, const char *model, const char
 static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *err)
 {
     rh_comm comm = rh_comm_serial();
+#ifdef RHUMB_MPI
+    if (cli_mpi_is_wanted()) {
+        RH_TRY(cli_mpi_open(&comm, err));
+        rh_status status = diff(c, &comm, args->items[0], args->items[1], flags, err);
+        cli_mpi_close(&comm);
+        return status;
+    }
+#endif
     return diff(c, &comm, args->items[0], args->items[1], flags, err);
 }
 

@@ -12,6 +12,13 @@ static const char *two(char out[RH_NUMBER], const rh_pen *p, double x)
     return out;
 }
 
+static const char *three(char out[RH_NUMBER], const rh_pen *p, double x)
+{
+    if (!isfinite(x)) return rh_number(out, p, x);
+    snprintf(out, RH_NUMBER, "%.3f", x);
+    return out;
+}
+
 static const char *small(char out[RH_NUMBER], const rh_pen *p, double x)
 {
     if (!isfinite(x)) return rh_number(out, p, x);
@@ -79,7 +86,7 @@ static void put_row(const rh_pen *p, const rh_diff_site *x, bool chosen, double 
     char n[RH_NUMBER], between[2 * RH_NUMBER + 4], low[RH_NUMBER];
     rh_style style = chosen ? RH_BOLD : RH_PLAIN;
     rh_str bar = {0};
-    int room = p->width - 69;
+    int room = p->width - 70;
     rh_put(p, style, 2, chosen ? (p->unicode ? "▸" : ">") : "");
     snprintf(n, sizeof n, "%d", (int)x->layer);
     rh_put(p, style, -4, n);
@@ -88,8 +95,8 @@ static void put_row(const rh_pen *p, const rh_diff_site *x, bool chosen, double 
     rh_put(p, style, -6, two(n, p, x->real.auc));
     rh_put(p, RH_DIM, -7, two(n, p, x->auc_control_95));
     rh_put(p, style, -7, two(n, p, x->real.effect));
-    snprintf(between, sizeof between, "%s..%s", two(low, p, x->real.low), two(n, p, x->real.high));
-    rh_put(p, style, -13, between);
+    snprintf(between, sizeof between, "%s..%s", three(low, p, x->real.low), three(n, p, x->real.high));
+    rh_put(p, style, -14, between);
     rh_put(p, style, -7, two(n, p, x->real.split_half));
     rh_put(p, style, -7, small(n, p, x->p_max));
     if (room >= 4) rh_bar(&bar, p, x->real.effect > 0 ? x->real.effect : 0, 0, most, room > 24 ? 24 : room);
@@ -110,10 +117,10 @@ static void put_position(const rh_pen *p, const rh_diff_report *r, int32_t posit
     rh_put(p, RH_DIM, -6, "AUC");
     rh_put(p, RH_DIM, -7, "chance");
     rh_put(p, RH_DIM, -7, "d");
-    rh_put(p, RH_DIM, -13, "bootstrap");
+    rh_put(p, RH_DIM, -14, "bootstrap");
     rh_put(p, RH_DIM, -7, "halves");
     rh_put(p, RH_DIM, -7, "p");
-    if (p->width >= 73) rh_put(p, RH_DIM, 0, "  d");
+    if (p->width >= 74) rh_put(p, RH_DIM, 0, "  d");
     rh_end_line(p);
     for (int32_t l = 0; l < r->n_layers && !p->out->failed; l++) {
         int32_t s = position * r->n_layers + l;

@@ -104,6 +104,7 @@ rh_status rh_diff_measure(rh_diff_report *r, const rh_diff_design *g, const rh_d
 static rh_status set_layers(rh_diff_report *r, const rh_model *m, const rh_diff_options *o, rh_error *err)
 {
     int32_t all = m->config.n_layers;
+    r->model_layers = all;
     r->n_layers = o->n_layers ? o->n_layers : all;
     r->layers = rh_calloc((size_t)r->n_layers, sizeof *r->layers);
     if (!r->layers) return rh_fail_nomem(err);

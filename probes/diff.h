@@ -60,7 +60,7 @@ typedef struct rh_diff_report {
     uint64_t seed;
     double tokens_mean[2], tokens_auc;  /* does the token count alone tell the classes apart? */
     int64_t file_bytes;       /* of the states on disk */
-    int32_t n_layers, n_positions;
+    int32_t model_layers, n_layers, n_positions;
     int32_t *layers;                    /* [n_layers] */
     rh_diff_site *sites;                /* [n_positions][n_layers] */
     double *cosine;                     /* [n_positions][n_layers][n_layers] */
