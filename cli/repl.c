@@ -78,11 +78,11 @@ static rh_status run_save(repl *r, const char *rest, rh_error *err)
     return status;
 }
 
-/* "save" is a command unless it is used as a name is: save + 1, save.x, save(…). */
-static bool saves(const scan *s)
+/* A command unless it is used as a name is: save + 1, compare[2] … */
+static bool commands(const scan *s, const char *word)
 {
     static const char *const signs[] = {"+", "-", "*", "@", "(", "[", ","};
-    if (!repl_piece_is(s->text, &s->first, "save")) return false;
+    if (!repl_piece_is(s->text, &s->first, word)) return false;
     for (size_t i = 0; i < CLI_COUNT(signs); i++)
         if (repl_piece_is(s->text, &s->second, signs[i])) return false;
     return true;
@@ -102,7 +102,8 @@ static rh_status run_line(bool *quit, repl *r, const char *text, rh_error *err)
         if (repl_piece_is(text, &s.first, "undo")) return repl_undo(r, err);
         if (repl_piece_is(text, &s.first, "list")) return repl_list(r, err);
     }
-    if (saves(&s)) return run_save(r, text + s.first.end, err);
+    if (commands(&s, "compare")) return repl_compare(r, text, s.first.end, err);
+    if (commands(&s, "save")) return run_save(r, text + s.first.end, err);
     if (repl_piece_is(text, &s.first, "steer") && s.second.kind == REPL_STRING) return run_steer(r, &s, err);
     if (is_one_of(&s, stated, CLI_COUNT(stated))) return repl_state(r, text, false, err);
     if (is_one_of(&s, actions, CLI_COUNT(actions))) return repl_state(r, text, true, err);

@@ -60,5 +60,7 @@ char *repl_placed(const repl *r, const char *text, size_t skip);
 rh_status repl_show(repl *r, const char *text, rh_error *err);
 /* expr NULL: the session's actions */
 rh_status repl_steer(repl *r, const char *prompt, const char *expr, const char *label, rh_error *err);
+/* text[from..) is EXPR, EXPR, … */
+rh_status repl_compare(repl *r, const char *text, size_t from, rh_error *err);
 
 #endif

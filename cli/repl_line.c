@@ -95,7 +95,7 @@ static unsigned char complete(EditLine *el, int key)
         free(rest);
     }
     repl_choices_free(&c);
-    return answer;
+    return cli_interrupted() ? CC_EOF : answer; /* Ctrl-C came while nobody was reading */
 }
 
 /* ---- history ------------------------------------------------------------------------------------- */

@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/compare.h"
 #include "cli/repl.h"
+#include "cli/repl_scan.h"
 #include "notebooks-export/clean.h"
 #include "probes/steer.h"
 
@@ -129,5 +131,74 @@ rh_status repl_steer(repl *r, const char *prompt, const char *expr, const char *
     rh_evaluation_free(e);
     rh_program_free(p);
     rh_str_free(&s.partial);
+    return status;
+}
+
+/* ---- compare ---------------------------------------------------------------------------------------------- */
+
+typedef struct compared {
+    int32_t n;
+    char *labels[RH_COMPARE_MAX];
+    rh_program *programs[RH_COMPARE_MAX];
+    rh_evaluation *evaluations[RH_COMPARE_MAX];
+} compared;
+
+static void compared_free(compared *c)
+{
+    for (int32_t i = 0; i < c->n; i++) {
+        rh_evaluation_free(c->evaluations[i]);
+        rh_program_free(c->programs[i]);
+        free(c->labels[i]);
+    }
+}
+
+/* The end of the expression that begins at `from`: a comma outside brackets, or the end of the text. */
+static size_t end_of(const char *text, size_t from)
+{
+    int open = 0;
+    for (repl_piece p = repl_piece_at(text, from);; p = repl_piece_at(text, p.end)) {
+        if (p.kind == REPL_END || (open <= 0 && repl_piece_is(text, &p, ","))) return p.kind == REPL_END ? strlen(text) : p.start;
+        if (repl_piece_is(text, &p, "(") || repl_piece_is(text, &p, "[")) open++;
+        if (repl_piece_is(text, &p, ")") || repl_piece_is(text, &p, "]")) open--;
+    }
+}
+
+/* text[from..end) at its place in the line. */
+static rh_status add_compared(compared *c, repl *r, const char *text, size_t from, size_t end, rh_error *err)
+{
+    if (c->n == RH_COMPARE_MAX) return rh_fail(err, RH_ELIMIT, "compare takes at most %d expressions", (int)RH_COMPARE_MAX);
+    int32_t i = c->n++;
+    char *until = rh_strndup(text, end), *placed = until ? repl_placed(r, until, from) : NULL;
+    while (end > from && strchr(" \t", text[from])) from++;
+    while (end > from && strchr(" \t", text[end - 1])) end--;
+    c->labels[i] = rh_strndup(text + from, end - from);
+    rh_status status = placed && c->labels[i] ? RH_OK : rh_fail_nomem(err);
+    if (!status) status = repl_compile(&c->programs[i], r, &(repl_ask){.expr = placed, .value = true}, err);
+    if (!status) status = evaluate(&c->evaluations[i], r, c->programs[i], err);
+    if (!status && !c->evaluations[i]->value) status = rh_fail(err, RH_EKIND, "'%s' is an action, and vectors are compared", c->labels[i]);
+    free(placed);
+    free(until);
+    return status;
+}
+
+rh_status repl_compare(repl *r, const char *text, size_t from, rh_error *err)
+{
+    compared c = {0};
+    const rh_value *vectors[RH_COMPARE_MAX];
+    const char *labels[RH_COMPARE_MAX];
+    rh_compare_options o = {.strength = r->f->strengths.n ? r->f->strengths.items[0] : 1};
+    rh_status status = needs_tokenizer(r, err);
+    cli_prompt_options(&o.prompt, &r->f->prompt);
+    for (size_t at = from, end; !status; at = end + 1) {
+        end = end_of(text, at);
+        status = add_compared(&c, r, text, at, end, err);
+        if (!text[end]) break;
+    }
+    for (int32_t i = 0; !status && i < c.n; i++) {
+        vectors[i] = c.evaluations[i]->value;
+        labels[i] = c.labels[i];
+    }
+    if (!status) status = cli_compare(r->c, r->m, vectors, labels, c.n, &o, err);
+    compared_free(&c);
     return status;
 }

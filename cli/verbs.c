@@ -5,7 +5,7 @@
 
 static const cli_verb *const VERBS[] = {&CLI_FETCH, &CLI_INFO,    &CLI_TOKENS, &CLI_STEER, &CLI_VEC,    &CLI_DIFF,
                                         &CLI_TRACE, &CLI_EXPLAIN, &CLI_CONVERT, &CLI_BENCH,
-                                        &CLI_REPL, &CLI_HELP};
+                                        &CLI_COMPARE, &CLI_REPL, &CLI_HELP};
 
 /* Known by name, so that asking for one is answered by what it will be. */
 static const struct later { const char *name, *does; } LATER[] = {
