@@ -58,7 +58,7 @@ typedef struct rh_diff_report {
     int32_t n_groups, n_folds, n_bootstrap, n_permutations, d;
     bool sampled;
     uint64_t seed;
-    double tokens_mean[2], tokens_auc;  /* does the token count alone tell the classes apart? */
+    double tokens_mean[2], tokens_auc;  /* does the token count alone tell the classes apart? Within groups */
     int64_t file_bytes;       /* of the states on disk */
     int32_t model_layers, n_layers, n_positions;
     int32_t *layers;                    /* [n_layers] */

@@ -126,10 +126,9 @@ rh_status rh_diff_store_put(rh_diff_store *s, int32_t site, int32_t first, int32
 
 rh_status rh_diff_block_new(rh_diff_block *out, const rh_diff_store *s, const rh_diff_design *g, rh_error *err)
 {
-    enum { BLOCK_BYTES = 4 << 20 };
+    enum { BLOCK_BYTES = 4 << 20, FEWEST = 16, MOST = 1024 };
     int64_t rows = BLOCK_BYTES / ((int64_t)s->d * (int64_t)sizeof(double));
-    rh_diff_block b = {.store = s, .design = g, .rows = (int32_t)(rows < 16 ? 16 : rows > s->n ? s->n : rows)};
-    if (b.rows < 1) b.rows = 1;
+    rh_diff_block b = {.store = s, .design = g, .rows = (int32_t)(rows < FEWEST ? FEWEST : rows > MOST ? MOST : rows)};
     b.x = rh_calloc_aligned((size_t)b.rows * (size_t)s->d, sizeof *b.x);
     b.norm = rh_calloc((size_t)b.rows, sizeof *b.norm);
     if (!b.x || !b.norm) {

@@ -40,9 +40,9 @@ static void doubt_length(rh_str *s, const rh_diff_report *r, const rh_diff_site 
 {
     bool apart = fabs(r->tokens_auc - 0.5) > LENGTH_AUC;
     if (apart)
-        rh_str_printf(s, "the classes differ in token count (%.1f positive, %.1f negative; the count alone gives an AUC of %.2f): "
+        rh_str_printf(s, "the classes differ in token count (%.1f positive, %.1f negative; the count alone gives an AUC of %.2f%s): "
                       "part of the direction may be length\n", r->tokens_mean[0], r->tokens_mean[1],
-                      r->tokens_auc < 0.5 ? 1 - r->tokens_auc : r->tokens_auc);
+                      r->tokens_auc < 0.5 ? 1 - r->tokens_auc : r->tokens_auc, r->paired ? " within pairs" : "");
     if (fabs(x->length) > LENGTH_R || fabs(x->length_within) > LENGTH_R)
         rh_str_printf(s, "mostly sentence length: scores along the direction follow the token count (correlation %.2f; %.2f within the "
                       "classes)\n", x->length, isfinite(x->length_within) ? x->length_within : 0.0);

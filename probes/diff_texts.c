@@ -216,23 +216,39 @@ static rh_status put_texts(rh_diff_texts *t, rh_diff_report *r, const place *ord
     return RH_OK;
 }
 
+/* Does the number of tokens tell the classes apart? Within the groups that have both classes, if there
+ * are any (the texts of a pair are alike but for what matters); else over all texts. */
 static rh_status tokens_apart(rh_diff_report *r, const rh_diff_design *g, rh_error *err)
 {
     double wins = 0, pairs = 0, sum[2] = {0, 0};
+    bool any_mixed = false;
     float *score = rh_calloc((size_t)g->n, sizeof *score);
+    uint8_t *cls = rh_calloc((size_t)g->n, 1);
     uint64_t *scratch = rh_calloc((size_t)g->n, 2 * sizeof *scratch);
-    rh_status status = score && scratch ? RH_OK : rh_fail_nomem(err);
-    if (!status) {
-        for (int32_t i = 0; i < g->n; i++) {
-            score[i] = (float)g->tokens[i];
-            sum[g->cls[i]] += g->tokens[i];
-        }
-        rh_auc_add(&wins, &pairs, score, g->cls, g->n, scratch);
-        r->tokens_auc = wins / pairs;
-        for (int c = 0; c < 2; c++) r->tokens_mean[c] = sum[c] / (double)r->n_class[c];
+    int32_t *begin = rh_calloc((size_t)g->n_groups + 2, sizeof *begin); /* counting sort by group */
+    rh_status status = score && cls && scratch && begin ? RH_OK : rh_fail_nomem(err);
+    if (status) goto done;
+    for (int32_t k = 0; k < g->n_groups; k++) any_mixed = any_mixed || g->mixed[k];
+    for (int32_t i = 0; i < g->n; i++) {
+        begin[any_mixed ? g->group[i] + 2 : 2]++;
+        sum[g->cls[i]] += g->tokens[i];
     }
+    int32_t n_groups = any_mixed ? g->n_groups : 1;
+    for (int32_t k = 0; k < n_groups; k++) begin[k + 2] += begin[k + 1];
+    for (int32_t i = 0; i < g->n; i++) {
+        int32_t at = begin[any_mixed ? g->group[i] + 1 : 1]++;
+        score[at] = (float)g->tokens[i];
+        cls[at] = g->cls[i];
+    }
+    for (int32_t k = 0; k < n_groups; k++)
+        rh_auc_add(&wins, &pairs, score + begin[k], cls + begin[k], begin[k + 1] - begin[k], scratch);
+    r->tokens_auc = pairs > 0 ? wins / pairs : 0.5;
+    for (int c = 0; c < 2; c++) r->tokens_mean[c] = sum[c] / (double)r->n_class[c];
+done:
     free(score);
+    free(cls);
     free(scratch);
+    free(begin);
     return status;
 }
 
@@ -293,9 +309,9 @@ rh_status rh_diff_texts_read(rh_diff_texts *out, rh_diff_report *r, rh_str *note
     g->fold_start = rh_calloc((size_t)g->n_folds + 1, sizeof *g->fold_start);
     status = g->fold_start ? rh_spill_open(&t.ids, o->dir, 0, err) : rh_fail_nomem(err);
     if (!status) status = put_texts(&t, r, order, group, notes, m, o, err);
-    if (!status) status = tokens_apart(r, g, err);
     rh_pairs_free(&pairs);
     if (!status) status = rh_diff_design_finish(g, o->permutations, err);
+    if (!status) status = tokens_apart(r, g, err);
     r->n_groups = g->n_groups;
     r->n_folds = g->n_folds;
 done:
