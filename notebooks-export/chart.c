@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "notebooks-export/svg.h"
+#include "notebooks-export/shapes.h"
 
 enum { WIDTH = 720, HEIGHT = 360, LEFT = 60, RIGHT = 150, TOP = 44, BOTTOM = 46, STYLE = 96 };
 
@@ -42,21 +42,21 @@ static double at_y(const frame *f, double y) { return HEIGHT - BOTTOM - (y - f->
 static void put_axes(rh_str *out, const rh_chart *c, const frame *f)
 {
     char label[32], turned[64];
-    double step = rh_svg_step(f->y1 - f->y0, 6), x_step = fmax(1, rh_svg_step(f->x1 - f->x0, 10));
+    double step = rh_round_step(f->y1 - f->y0, 6), x_step = fmax(1, rh_round_step(f->x1 - f->x0, 10));
     for (double i = ceil(f->y0 / step); i * step <= f->y1; i++) {
         double y = at_y(f, i * step);
-        rh_svg_line(out, LEFT, y, WIDTH - RIGHT, y, i == 0 ? "stroke='#888'" : "stroke='#eee'");
+        rh_shape_line(out, LEFT, y, WIDTH - RIGHT, y, i == 0 ? "stroke='#888'" : "stroke='#eee'");
         snprintf(label, sizeof label, "%.6g", i == 0 ? 0 : i * step);
-        rh_svg_text(out, LEFT - 8, y + 4, "end", "", label);
+        rh_shape_text(out, LEFT - 8, y + 4, "end", "", label);
     }
     for (double i = ceil(f->x0 / x_step); i * x_step <= f->x1; i++) {
         snprintf(label, sizeof label, "%.6g", i * x_step);
-        rh_svg_text(out, at_x(f, i * x_step), HEIGHT - BOTTOM + 18, "middle", "", label);
+        rh_shape_text(out, at_x(f, i * x_step), HEIGHT - BOTTOM + 18, "middle", "", label);
     }
-    rh_svg_text(out, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 10, "middle", "", c->x_label);
+    rh_shape_text(out, (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 10, "middle", "", c->x_label);
     double middle = (TOP + HEIGHT - BOTTOM) / 2.0;
     snprintf(turned, sizeof turned, "transform='rotate(-90 16 %.1f)'", middle);
-    rh_svg_text(out, 16, middle, "middle", turned, c->y_label);
+    rh_shape_text(out, 16, middle, "middle", turned, c->y_label);
 }
 
 static void put_curve(rh_str *out, const rh_chart *c, const frame *f, const rh_curve *curve)
@@ -73,7 +73,7 @@ static void put_curve(rh_str *out, const rh_chart *c, const frame *f, const rh_c
                   curve->dashed ? " stroke-dasharray='4 4'" : "");
     snprintf(style, sizeof style, "fill='%s'", colour(curve->colour));
     for (int32_t i = 0; i < c->n && !curve->dashed; i++)
-        if (isfinite(curve->y[i])) rh_svg_circle(out, at_x(f, c->x[i]), at_y(f, curve->y[i]), 2.5, style, NULL);
+        if (isfinite(curve->y[i])) rh_shape_circle(out, at_x(f, c->x[i]), at_y(f, curve->y[i]), 2.5, style, NULL);
 }
 
 static void put_legend(rh_str *out, const rh_chart *c)
@@ -83,20 +83,20 @@ static void put_legend(rh_str *out, const rh_chart *c)
         double y = TOP + 10 + 20.0 * k;
         snprintf(style, sizeof style, "stroke='%s' stroke-width='2'%s", colour(c->curves[k].colour),
                  c->curves[k].dashed ? " stroke-dasharray='4 4'" : "");
-        rh_svg_line(out, WIDTH - RIGHT + 12, y, WIDTH - RIGHT + 36, y, style);
-        rh_svg_text(out, WIDTH - RIGHT + 42, y + 4, "start", "", c->curves[k].label);
+        rh_shape_line(out, WIDTH - RIGHT + 12, y, WIDTH - RIGHT + 36, y, style);
+        rh_shape_text(out, WIDTH - RIGHT + 42, y + 4, "start", "", c->curves[k].label);
     }
 }
 
 void rh_chart_svg(rh_str *out, const rh_chart *c)
 {
     frame f = frame_of(c);
-    rh_svg_open(out, WIDTH, HEIGHT, c->title);
-    rh_svg_text(out, LEFT, 22, "start", "font-size='14' font-weight='bold'", c->title);
+    rh_shape_begin(out, WIDTH, HEIGHT, c->title);
+    rh_shape_text(out, LEFT, 22, "start", "font-size='14' font-weight='bold'", c->title);
     if (isfinite(c->marked))
-        rh_svg_line(out, at_x(&f, c->marked), TOP, at_x(&f, c->marked), HEIGHT - BOTTOM, "stroke='#ddd' stroke-width='6'");
+        rh_shape_line(out, at_x(&f, c->marked), TOP, at_x(&f, c->marked), HEIGHT - BOTTOM, "stroke='#ddd' stroke-width='6'");
     put_axes(out, c, &f);
     for (int32_t k = 0; k < c->n_curves; k++) put_curve(out, c, &f, &c->curves[k]);
     put_legend(out, c);
-    rh_svg_close(out);
+    rh_shape_end(out);
 }
