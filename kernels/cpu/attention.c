@@ -34,6 +34,10 @@ typedef struct job {
     int32_t tile_rows;      /* rows of an item at most: tile_rows * heads queries */
     size_t width, d;        /* head_dim rounded up to 16; head_dim */
     size_t part_floats;     /* of one part's O, m, l */
+    const item *items;
+    float *partial;         /* [items] of part_floats: parts that are merged in the end */
+    char *spaces;           /* [threads] of space_bytes */
+    size_t space_bytes;
 } job;
 
 /* One thread's workspace; M = tile_rows * heads. */
@@ -136,7 +140,7 @@ static void soften(const job *j, const item *it, space *s, int32_t m, int32_t fr
     }
 }
 
-static void run_item(const job *j, const item *it, space *s)
+static void attend(const job *j, const item *it, space *s)
 {
     int32_t n_queries = it->rows * j->heads, slots[RH_KEYS];
     float *max = s->o + (size_t)n_queries * j->width, *sum = max + n_queries;
@@ -213,6 +217,27 @@ static int32_t plan(const job *j, int32_t n_groups, int32_t parts, item *items)
     return n;
 }
 
+static void run_item(void *job_, int32_t i, int thread)
+{
+    const job *j = job_;
+    const item *it = &j->items[i];
+    space s = space_at((float *)(j->spaces + (size_t)thread * j->space_bytes), j);
+    if (it->parts > 1) s.o = j->partial + (size_t)i * j->part_floats;
+    attend(j, it, &s);
+    if (it->parts == 1) finish(j, it, s.o);
+}
+
+static void merge_parts(const job *j, int32_t n_items)
+{
+    for (int32_t i = 0; i < n_items; i += j->items[i].parts) {
+        const item *it = &j->items[i];
+        float *o = j->partial + (size_t)i * j->part_floats;
+        if (it->parts == 1) continue;
+        for (int32_t b = 1; b < it->parts; b++) merge(j, it, o, o + (size_t)b * j->part_floats);
+        finish(j, it, o);
+    }
+}
+
 rh_status rh_cpu_attention(rh_backend *be, rh_buf *out, const rh_buf *q, const rh_buf *k,
                            const rh_buf *v, const rh_attention_group *groups, int32_t n_groups,
                            const rh_attention_params *p, rh_error *err)
@@ -231,30 +256,17 @@ rh_status rh_cpu_attention(rh_backend *be, rh_buf *out, const rh_buf *q, const r
         parts = (be->threads + n_items - 1) / n_items;
         n_items = plan(&j, n_groups, parts, NULL);
     }
-    size_t list = ((size_t)n_items * sizeof(item) + 63) / 64 * 64, one = space_floats(&j) * sizeof(float);
+    size_t list = ((size_t)n_items * sizeof(item) + 63) / 64 * 64;
     size_t saved = parts > 1 ? (size_t)n_items * j.part_floats * sizeof(float) : 0;
-    char *scratch = rh_cpu_scratch(c, list + saved + one * (size_t)be->threads);
+    j.space_bytes = space_floats(&j) * sizeof(float);
+    char *scratch = rh_cpu_scratch(c, list + saved + j.space_bytes * (size_t)be->threads);
     if (!scratch) return rh_fail_nomem(err);
     item *items = (item *)scratch;
-    float *partial = (float *)(scratch + list);
+    j.items = items;
+    j.partial = (float *)(scratch + list);
+    j.spaces = scratch + list + saved;
     plan(&j, n_groups, parts, items);
-
-#pragma omp parallel num_threads(be->threads) if (n_items > 1)
-    {
-        space s = space_at((float *)(scratch + list + saved + one * (size_t)rh_cpu_thread()), &j);
-#pragma omp for schedule(dynamic)
-        for (int32_t i = 0; i < n_items; i++) {
-            if (items[i].parts > 1) s.o = partial + (size_t)i * j.part_floats;
-            run_item(&j, &items[i], &s);
-            if (items[i].parts == 1) finish(&j, &items[i], s.o);
-        }
-    }
-    for (int32_t i = 0; i < n_items && parts > 1; i += items[i].parts) {
-        float *o = partial + (size_t)i * j.part_floats;
-        if (items[i].parts == 1) continue;
-        for (int32_t b = 1; b < items[i].parts; b++)
-            merge(&j, &items[i], o, o + (size_t)b * j.part_floats);
-        finish(&j, &items[i], o);
-    }
+    rh_cpu_run(c, n_items, run_item, &j);
+    if (parts > 1) merge_parts(&j, n_items);
     return RH_OK;
 }

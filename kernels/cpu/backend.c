@@ -24,8 +24,6 @@ void *rh_cpu_scratch(rh_cpu *c, size_t bytes)
     return p;
 }
 
-int rh_cpu_thread(void) { return omp_get_thread_num(); }
-
 static void backend_free(rh_backend *be)
 {
     rh_cpu *c = rh_cpu_of(be);
@@ -138,6 +136,7 @@ rh_status rh_backend_cpu(rh_backend **out, rh_isa isa, int threads, bool exact, 
     c->head.ops = &ops[isa];
     c->head.exact = exact;
     c->head.threads = threads;
+    c->team = c->head.threads;
     c->k = rh_cpu_kernels_of(isa);
     *out = &c->head;
     return RH_OK;

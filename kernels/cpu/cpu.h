@@ -130,11 +130,17 @@ typedef struct rh_cpu {
     size_t scratch_bytes;
     rh_rope_table rope[RH_ROPE_TABLES];
     int rope_next; /* the table to give up next */
+    int team;      /* threads in use, at most head.threads (team.c) */
+    double team_pause_end;
 } rh_cpu;
 
 static inline rh_cpu *rh_cpu_of(rh_backend *be) { return (rh_cpu *)be; }
 
-int rh_cpu_thread(void); /* the calling thread's number in a parallel region */
+/* work(job, i, thread) for every i < n, in any order and on several threads; thread is below
+ * head.threads. Returns when all are done. */
+typedef void (*rh_cpu_work)(void *job, int32_t i, int thread);
+void rh_cpu_run(rh_cpu *c, int32_t n, rh_cpu_work work, void *job);
+
 /* Scratch of at least `bytes`, 64-byte aligned, contents undefined; NULL: no memory. */
 void *rh_cpu_scratch(rh_cpu *c, size_t bytes);
 void *rh_cpu_alloc(size_t bytes); /* 64-byte aligned, not zeroed; free() */

@@ -18,6 +18,7 @@ enum {
     TOKENS = 64,      /* a tile: its quantised rows stay in L2 while all panels pass */
     FLOAT_TOKENS = 128,
     FLOAT_ROWS = 8,   /* rows expanded at a time */
+    QUANTIZE_ROWS = 8, /* an item of quantising x */
     STREAM_PANELS = 2, /* packed at a time: they stay in L1 or L2 */
     TILE = 2048,      /* floats of one result tile */
     ITEM_BYTES = 1 << 16 /* of weights an item for few tokens, so that streams run long */
@@ -121,8 +122,10 @@ static void float_item(const job *j, const rh_matmul_target *t, int32_t t0, int3
 }
 
 /* Items are numbered target by target, and in a target tile by tile. */
-static void run_item(const job *j, int32_t item, char *own)
+static void run_item(void *job_, int32_t item, int thread)
 {
+    const job *j = job_;
+    char *own = j->own + (size_t)thread * j->own_bytes;
     const rh_matmul_target *t = j->targets;
     for (int32_t n; item >= (n = n_items(j, t)); t++) item -= n;
     int32_t rows = item_rows(j, t), groups = (t->w->rows + rows - 1) / rows;
@@ -136,6 +139,14 @@ static void quantize_row(const job *j, int32_t row)
     int32_t t0 = row / TOKENS * TOKENS, in_tile = min32(j->n - t0, TOKENS);
     rh_xblock *out = j->xq + (size_t)t0 * (size_t)j->blocks + (row - t0);
     j->k->quantize(out, (size_t)in_tile, j->x + (size_t)row * j->ldx, j->blocks);
+}
+
+static void quantize_item(void *job_, int32_t item, int thread)
+{
+    const job *j = job_;
+    (void)thread;
+    for (int32_t i = item * QUANTIZE_ROWS; i < (item + 1) * QUANTIZE_ROWS && i < j->n; i++)
+        quantize_row(j, i);
 }
 
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
@@ -190,18 +201,7 @@ rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
         assert((size_t)n * (size_t)targets[i].w->rows * sizeof(float) <= targets[i].out->bytes);
         total += n_items(&j, &targets[i]);
     }
-    bool parallel_rows = j.xq && n >= 4;
-    if (j.xq && !parallel_rows)
-        for (int32_t i = 0; i < n; i++) quantize_row(&j, i);
-#pragma omp parallel num_threads(be->threads)
-    {
-        char *own = j.own + (size_t)rh_cpu_thread() * j.own_bytes;
-        if (parallel_rows) {
-#pragma omp for schedule(static)
-            for (int32_t i = 0; i < n; i++) quantize_row(&j, i);
-        }
-#pragma omp for schedule(dynamic)
-        for (int32_t i = 0; i < total; i++) run_item(&j, i, own);
-    }
+    if (j.xq) rh_cpu_run(c, (n + QUANTIZE_ROWS - 1) / QUANTIZE_ROWS, quantize_item, &j);
+    rh_cpu_run(c, total, run_item, &j);
     return RH_OK;
 }

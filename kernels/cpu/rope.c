@@ -63,21 +63,31 @@ static bool grow_chunks(rh_rope_table *t, int32_t chunk)
     return true;
 }
 
+typedef struct fill_job {
+    const rh_rope_table *t;
+    float *values;
+    int32_t first; /* position */
+} fill_job;
+
+static void fill_item(void *job, int32_t i, int thread)
+{
+    const fill_job *j = job;
+    (void)thread;
+    fill(j->values + (size_t)i * 2 * (size_t)j->t->half, j->first + i, j->t->inv_freq, j->t->half);
+}
+
 /* Make sure that the chunks of all positions are filled; false: no memory, or too far. */
 static bool prepare(rh_cpu *c, rh_rope_table *t, const int32_t *positions, int32_t n)
 {
-    size_t width = 2 * (size_t)t->half;
     for (int32_t i = 0; i < n; i++) {
         int32_t chunk = positions[i] / RH_ROPE_CHUNK;
         assert(positions[i] >= 0);
         if (positions[i] >= FAR || !grow_chunks(t, chunk)) return false;
         if (t->chunks[chunk]) continue;
-        float *values = malloc(RH_ROPE_CHUNK * width * sizeof *values);
-        if (!values) return false;
-#pragma omp parallel for num_threads(c->head.threads) schedule(static)
-        for (int32_t j = 0; j < RH_ROPE_CHUNK; j++)
-            fill(values + (size_t)j * width, chunk * RH_ROPE_CHUNK + j, t->inv_freq, t->half);
-        t->chunks[chunk] = values;
+        fill_job job = { t, malloc(RH_ROPE_CHUNK * 2 * (size_t)t->half * sizeof(float)), chunk * RH_ROPE_CHUNK };
+        if (!job.values) return false;
+        rh_cpu_run(c, RH_ROPE_CHUNK, fill_item, &job);
+        t->chunks[chunk] = job.values;
     }
     return true;
 }
@@ -88,12 +98,26 @@ static void rotate_row(const rh_cpu_kernels *k, float *x, int32_t n_heads, int32
     for (int32_t h = 0; h < n_heads; h++) k->rotate(x + (size_t)h * 2 * (size_t)half, cos_sin, half);
 }
 
-static void rotate_with_table(rh_cpu *c, float *x, int32_t i, int32_t n_heads,
-                              const rh_rope_table *t, int32_t position)
+enum { ROWS = 16 }; /* an item */
+
+typedef struct rope_job {
+    const rh_cpu_kernels *k;
+    const rh_rope_table *t;
+    float *x;
+    const int32_t *positions;
+    int32_t n, n_heads;
+} rope_job;
+
+static void rope_item(void *job, int32_t item, int thread)
 {
-    size_t width = 2 * (size_t)t->half;
-    const float *values = t->chunks[position / RH_ROPE_CHUNK] + (size_t)(position % RH_ROPE_CHUNK) * width;
-    rotate_row(c->k, x + (size_t)i * (size_t)n_heads * width, n_heads, t->half, values);
+    const rope_job *j = job;
+    size_t width = 2 * (size_t)j->t->half;
+    (void)thread;
+    for (int32_t i = item * ROWS; i < (item + 1) * ROWS && i < j->n; i++) {
+        int32_t p = j->positions[i];
+        rotate_row(j->k, j->x + (size_t)i * (size_t)j->n_heads * width, j->n_heads, j->t->half,
+                   j->t->chunks[p / RH_ROPE_CHUNK] + (size_t)(p % RH_ROPE_CHUNK) * width);
+    }
 }
 
 /* Without a table: a pair at a time. */
@@ -124,10 +148,6 @@ void rh_cpu_rope(rh_backend *be, rh_buf *x, int32_t n, int32_t n_heads, int32_t 
             rotate_plain(x->data + (size_t)i * width, n_heads, head_dim / 2, positions[i], inv_freq);
         return;
     }
-    if (n < 16) {
-        for (int32_t i = 0; i < n; i++) rotate_with_table(c, x->data, i, n_heads, t, positions[i]);
-        return;
-    }
-#pragma omp parallel for num_threads(be->threads) schedule(static)
-    for (int32_t i = 0; i < n; i++) rotate_with_table(c, x->data, i, n_heads, t, positions[i]);
+    rope_job job = { c->k, t, x->data, positions, n, n_heads };
+    rh_cpu_run(c, (n + ROWS - 1) / ROWS, rope_item, &job);
 }

@@ -4,9 +4,23 @@
 
 #include "kernels/cpu/cpu.h"
 
-/* Operations on rows and elements. Below SMALL floats a parallel region would cost more than
- * the work, so the calling thread does it. */
-enum { SMALL = 1 << 14, CHUNK = 1 << 12 };
+/* Operations on rows and elements. An item is about ITEM floats: below that a parallel region
+ * would cost more than the work, so the calling thread does it. */
+enum { ITEM = 1 << 13 };
+
+typedef struct job {
+    const rh_cpu_kernels *k;
+    float *out;
+    const float *x, *y;
+    int64_t n;        /* floats */
+    int32_t d;        /* floats a row */
+    float number;     /* eps or cap */
+    rh_activation act;
+    const int32_t *rows;
+    int32_t n_rows, rank, per_item; /* rows an item */
+} job;
+
+static int32_t n_items(int64_t n) { return (int32_t)((n + ITEM - 1) / ITEM); }
 
 static float *row_of(const rh_buf *b, int32_t row, int32_t d)
 {
@@ -14,56 +28,77 @@ static float *row_of(const rh_buf *b, int32_t row, int32_t d)
     return b->data + (size_t)row * (size_t)d;
 }
 
+static void rmsnorm_item(void *job_, int32_t item, int thread)
+{
+    const job *j = job_;
+    (void)thread;
+    for (int32_t i = item * j->per_item; i < (item + 1) * j->per_item && i < j->n_rows; i++) {
+        size_t at = (size_t)i * (size_t)j->d;
+        j->k->rmsnorm(j->out + at, j->x + at, j->y, j->d, j->number);
+    }
+}
+
+static bool holds(const rh_buf *b, int64_t n) { return (size_t)n <= b->bytes / sizeof(float); }
+
 void rh_cpu_rmsnorm(rh_backend *be, rh_buf *out, const rh_buf *x, const rh_buf *w, int32_t n,
                     int32_t d, float eps)
 {
-    const rh_cpu_kernels *k = rh_cpu_of(be)->k;
-    if ((int64_t)n * d < SMALL) {
-        for (int32_t i = 0; i < n; i++)
-            k->rmsnorm(row_of(out, i, d), row_of(x, i, d), w->data, d, eps);
-        return;
-    }
-#pragma omp parallel for num_threads(be->threads) schedule(static)
-    for (int32_t i = 0; i < n; i++)
-        k->rmsnorm(row_of(out, i, d), row_of(x, i, d), w->data, d, eps);
+    job j = { .k = rh_cpu_of(be)->k, .out = out->data, .x = x->data, .y = w->data, .d = d, .number = eps,
+              .n_rows = n, .per_item = d < ITEM ? ITEM / d : 1 };
+    assert(holds(out, (int64_t)n * d) && holds(x, (int64_t)n * d) && holds(w, d));
+    rh_cpu_run(rh_cpu_of(be), (n + j.per_item - 1) / j.per_item, rmsnorm_item, &j);
+}
+
+static int64_t item_floats(const job *j, int32_t item)
+{
+    int64_t left = j->n - (int64_t)item * ITEM;
+    return left < ITEM ? left : ITEM;
+}
+
+static void glu_item(void *job_, int32_t item, int thread)
+{
+    const job *j = job_;
+    size_t at = (size_t)item * ITEM;
+    (void)thread;
+    j->k->glu(j->out + at, j->x + at, j->y + at, item_floats(j, item), j->act);
 }
 
 void rh_cpu_glu(rh_backend *be, rh_buf *out, const rh_buf *gate, const rh_buf *up, int32_t n,
                 int32_t d, rh_activation act)
 {
-    const rh_cpu_kernels *k = rh_cpu_of(be)->k;
-    int64_t all = (int64_t)n * d;
-    if (all < SMALL) {
-        k->glu(out->data, gate->data, up->data, all, act);
-        return;
-    }
-#pragma omp parallel for num_threads(be->threads) schedule(static)
-    for (int64_t i = 0; i < all; i += CHUNK)
-        k->glu(out->data + i, gate->data + i, up->data + i, all - i < CHUNK ? all - i : CHUNK, act);
+    job j = { .k = rh_cpu_of(be)->k, .out = out->data, .x = gate->data, .y = up->data,
+              .n = (int64_t)n * d, .act = act };
+    assert(holds(out, j.n) && holds(gate, j.n) && holds(up, j.n));
+    rh_cpu_run(rh_cpu_of(be), n_items(j.n), glu_item, &j);
+}
+
+static void add_item(void *job_, int32_t item, int thread)
+{
+    const job *j = job_;
+    size_t at = (size_t)item * ITEM;
+    (void)thread;
+    j->k->axpy(j->out + at, 1, j->x + at, item_floats(j, item));
 }
 
 void rh_cpu_add(rh_backend *be, rh_buf *x, const rh_buf *y, int64_t n)
 {
-    const rh_cpu_kernels *k = rh_cpu_of(be)->k;
-    if (n < SMALL) {
-        k->axpy(x->data, 1, y->data, n);
-        return;
-    }
-#pragma omp parallel for num_threads(be->threads) schedule(static)
-    for (int64_t i = 0; i < n; i += CHUNK)
-        k->axpy(x->data + i, 1, y->data + i, n - i < CHUNK ? n - i : CHUNK);
+    job j = { .k = rh_cpu_of(be)->k, .out = x->data, .x = y->data, .n = n };
+    assert(holds(x, n) && holds(y, n));
+    rh_cpu_run(rh_cpu_of(be), n_items(n), add_item, &j);
+}
+
+static void softcap_item(void *job_, int32_t item, int thread)
+{
+    const job *j = job_;
+    (void)thread;
+    j->k->softcap(j->out + (size_t)item * ITEM, item_floats(j, item), j->number);
 }
 
 void rh_cpu_softcap(rh_backend *be, rh_buf *x, int64_t n, float cap)
 {
-    const rh_cpu_kernels *k = rh_cpu_of(be)->k;
-    if (n < SMALL) {
-        k->softcap(x->data, n, cap);
-        return;
-    }
-#pragma omp parallel for num_threads(be->threads) schedule(static)
-    for (int64_t i = 0; i < n; i += CHUNK)
-        k->softcap(x->data + i, n - i < CHUNK ? n - i : CHUNK, cap);
+    job j = { .k = rh_cpu_of(be)->k, .out = x->data, .n = n, .number = cap };
+    assert(holds(x, n));
+    rh_cpu_run(rh_cpu_of(be), n_items(n), softcap_item, &j);
 }
 
 void rh_cpu_scatter_rows(rh_backend *be, rh_buf *dst, const int32_t *slots, const rh_buf *src,
@@ -104,16 +139,21 @@ static void ablate(const rh_cpu_kernels *k, float *h, int32_t d, const float *ba
     }
 }
 
+static void ablate_item(void *job_, int32_t item, int thread)
+{
+    const job *j = job_;
+    (void)thread;
+    for (int32_t i = item * j->per_item; i < (item + 1) * j->per_item && i < j->n_rows; i++)
+        ablate(j->k, j->out + (size_t)j->rows[i] * (size_t)j->d, j->d, j->x, j->rank);
+}
+
 void rh_cpu_ablate_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
                         const rh_buf *basis, int32_t rank)
 {
-    const rh_cpu_kernels *k = rh_cpu_of(be)->k;
-    if ((int64_t)n * d * rank < SMALL) {
-        for (int32_t i = 0; i < n; i++) ablate(k, row_of(h, rows[i], d), d, basis->data, rank);
-        return;
-    }
-#pragma omp parallel for num_threads(be->threads) schedule(static)
-    for (int32_t i = 0; i < n; i++) ablate(k, row_of(h, rows[i], d), d, basis->data, rank);
+    int64_t work = (int64_t)d * (rank > 0 ? rank : 1);
+    job j = { .k = rh_cpu_of(be)->k, .out = h->data, .x = basis->data, .d = d, .rows = rows, .n_rows = n,
+              .rank = rank, .per_item = work < ITEM ? (int32_t)(ITEM / work) : 1 };
+    rh_cpu_run(rh_cpu_of(be), (n + j.per_item - 1) / j.per_item, ablate_item, &j);
 }
 
 /* How far along u the projection p has to go. */

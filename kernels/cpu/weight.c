@@ -62,15 +62,30 @@ void rh_cpu_pack(const rh_cpu_kernels *k, uint8_t *dst, const rh_weight *w, int3
     k->pack(dst, rows, (int)n, w->type, w->cols, next ? rows[0] + RH_PANEL * w->row_bytes : NULL);
 }
 
+enum { PACK_PANELS = 8, EMBED_ROWS = 8 }; /* an item */
+
+typedef struct pack_job {
+    const rh_cpu_kernels *k;
+    rh_weight *w;
+    int32_t n_panels;
+} pack_job;
+
+static void pack_item(void *job, int32_t i, int thread)
+{
+    const pack_job *j = job;
+    (void)thread;
+    for (int32_t p = i * PACK_PANELS; p < (i + 1) * PACK_PANELS && p < j->n_panels; p++)
+        rh_cpu_pack(j->k, j->w->panels + (size_t)p * j->w->panel_bytes, j->w, p, false);
+}
+
 static rh_status repack(rh_cpu *c, rh_weight *w, rh_error *err)
 {
     int32_t n_panels = (w->rows + RH_PANEL - 1) / RH_PANEL;
     if (w->panel_bytes > (SIZE_MAX / 2) / (size_t)n_panels) return rh_fail_nomem(err);
     w->panels = take(c, &w->chunk, w->panel_bytes * (size_t)n_panels);
     if (!w->panels) return rh_fail_nomem(err);
-#pragma omp parallel for num_threads(c->head.threads) schedule(dynamic, 8) if (n_panels > 16)
-    for (int32_t p = 0; p < n_panels; p++)
-        rh_cpu_pack(c->k, w->panels + (size_t)p * w->panel_bytes, w, p, false);
+    pack_job job = { c->k, w, n_panels };
+    rh_cpu_run(c, (n_panels + PACK_PANELS - 1) / PACK_PANELS, pack_item, &job);
     return RH_OK;
 }
 
@@ -127,14 +142,24 @@ void rh_cpu_weight_free(rh_backend *be, rh_weight *w)
     free(w);
 }
 
-static void embed_rows(rh_cpu *c, float *out, const rh_weight *w, const int32_t *ids, int32_t from,
-                       int32_t to, float scale)
+typedef struct embed_job {
+    const rh_cpu_kernels *k;
+    float *out;
+    const rh_weight *w;
+    const int32_t *ids;
+    int32_t n;
+    float scale;
+} embed_job;
+
+static void embed_item(void *job, int32_t item, int thread)
 {
-    for (int32_t i = from; i < to; i++) {
-        float *row = out + (size_t)i * (size_t)w->cols;
-        assert(ids[i] >= 0 && ids[i] < w->rows);
-        c->k->dequantize(row, rh_cpu_row(w, ids[i]), w->type, w->cols);
-        if (scale != 1) c->k->scale(row, scale, row, w->cols);
+    const embed_job *j = job;
+    (void)thread;
+    for (int32_t i = item * EMBED_ROWS; i < (item + 1) * EMBED_ROWS && i < j->n; i++) {
+        float *row = j->out + (size_t)i * (size_t)j->w->cols;
+        assert(j->ids[i] >= 0 && j->ids[i] < j->w->rows);
+        j->k->dequantize(row, rh_cpu_row(j->w, j->ids[i]), j->w->type, j->w->cols);
+        if (j->scale != 1) j->k->scale(row, j->scale, row, j->w->cols);
     }
 }
 
@@ -142,11 +167,7 @@ void rh_cpu_embed(rh_backend *be, rh_buf *out, const rh_weight *w, const int32_t
                   float scale)
 {
     rh_cpu *c = rh_cpu_of(be);
+    embed_job job = { c->k, out->data, w, ids, n, scale };
     assert((size_t)n * (size_t)w->cols * sizeof(float) <= out->bytes);
-    if (n < 16) {
-        embed_rows(c, out->data, w, ids, 0, n, scale);
-        return;
-    }
-#pragma omp parallel for num_threads(be->threads) schedule(static)
-    for (int32_t i = 0; i < n; i++) embed_rows(c, out->data, w, ids, i, i + 1, scale);
+    rh_cpu_run(c, (n + EMBED_ROWS - 1) / EMBED_ROWS, embed_item, &job);
 }
