@@ -38,14 +38,14 @@ static void rmsnorm_item(void *job_, int32_t item, int thread)
     }
 }
 
-static bool holds(const rh_buf *b, int64_t n) { return (size_t)n <= b->bytes / sizeof(float); }
+#define HOLDS(b, n) ((size_t)(n) <= (b)->bytes / sizeof(float))
 
 void rh_cpu_rmsnorm(rh_backend *be, rh_buf *out, const rh_buf *x, const rh_buf *w, int32_t n,
                     int32_t d, float eps)
 {
     job j = { .k = rh_cpu_of(be)->k, .out = out->data, .x = x->data, .y = w->data, .d = d, .number = eps,
               .n_rows = n, .per_item = d < ITEM ? ITEM / d : 1 };
-    assert(holds(out, (int64_t)n * d) && holds(x, (int64_t)n * d) && holds(w, d));
+    assert(HOLDS(out, (int64_t)n * d) && HOLDS(x, (int64_t)n * d) && HOLDS(w, d));
     rh_cpu_run(rh_cpu_of(be), (n + j.per_item - 1) / j.per_item, rmsnorm_item, &j);
 }
 
@@ -68,7 +68,7 @@ void rh_cpu_glu(rh_backend *be, rh_buf *out, const rh_buf *gate, const rh_buf *u
 {
     job j = { .k = rh_cpu_of(be)->k, .out = out->data, .x = gate->data, .y = up->data,
               .n = (int64_t)n * d, .act = act };
-    assert(holds(out, j.n) && holds(gate, j.n) && holds(up, j.n));
+    assert(HOLDS(out, j.n) && HOLDS(gate, j.n) && HOLDS(up, j.n));
     rh_cpu_run(rh_cpu_of(be), n_items(j.n), glu_item, &j);
 }
 
@@ -83,7 +83,7 @@ static void add_item(void *job_, int32_t item, int thread)
 void rh_cpu_add(rh_backend *be, rh_buf *x, const rh_buf *y, int64_t n)
 {
     job j = { .k = rh_cpu_of(be)->k, .out = x->data, .x = y->data, .n = n };
-    assert(holds(x, n) && holds(y, n));
+    assert(HOLDS(x, n) && HOLDS(y, n));
     rh_cpu_run(rh_cpu_of(be), n_items(n), add_item, &j);
 }
 
@@ -97,7 +97,7 @@ static void softcap_item(void *job_, int32_t item, int thread)
 void rh_cpu_softcap(rh_backend *be, rh_buf *x, int64_t n, float cap)
 {
     job j = { .k = rh_cpu_of(be)->k, .out = x->data, .n = n, .number = cap };
-    assert(holds(x, n));
+    assert(HOLDS(x, n));
     rh_cpu_run(rh_cpu_of(be), n_items(n), softcap_item, &j);
 }
 
