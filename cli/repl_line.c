@@ -7,7 +7,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/file.h"
 #include "cli/repl.h"
@@ -38,6 +40,34 @@ static char *prompt(EditLine *el)
 {
     static char first[] = "rhumb> ", more[] = "  ...> "; /* libedit wants char * and does not write */
     return owner(el)->lines->continued ? more : first;
+}
+
+/* The next key, or -1 once Ctrl-C was pressed. The signal is let in only while waiting: libedit's own read
+ * would miss one that comes between two keys, and wait on. */
+static int next_key(EditLine *el, wchar_t *out)
+{
+    mbstate_t state = {0};
+    sigset_t stop, before;
+    char byte;
+    (void)el;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGINT);
+    for (;;) {
+        fd_set keys;
+        FD_ZERO(&keys);
+        FD_SET(STDIN_FILENO, &keys);
+        sigprocmask(SIG_BLOCK, &stop, &before);
+        int ready = cli_interrupted() ? -1 : pselect(STDIN_FILENO + 1, &keys, NULL, NULL, NULL, &before);
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        if (cli_interrupted()) return -1;
+        if (ready < 0) continue;
+        ssize_t n = read(STDIN_FILENO, &byte, 1);
+        if (n <= 0) return (int)n;
+        size_t length = mbrtowc(out, &byte, 1, &state);
+        if (length == (size_t)-2) continue; /* the rest of the code point follows */
+        if (length != (size_t)-1) return 1;
+        memset(&state, 0, sizeof state);
+    }
 }
 
 /* How far all choices agree. */
@@ -140,6 +170,7 @@ static rh_status open_terminal(repl_lines *l, repl *r, rh_error *err)
     l->history_path = find_history();
     if (l->history_path) history(l->history, &event, H_LOAD, l->history_path);
     el_set(l->el, EL_CLIENTDATA, r);
+    el_wset(l->el, EL_GETCFN, next_key);
     el_set(l->el, EL_PROMPT, prompt);
     el_set(l->el, EL_EDITOR, "emacs");
     el_set(l->el, EL_HIST, history, l->history);
