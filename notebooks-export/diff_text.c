@@ -60,10 +60,10 @@ static void put_choice(const rh_pen *p, const rh_diff_report *r)
     rh_str_puts(&s, c->reason);
     put_sentence(p, &s);
     if (isfinite(c->auc)) {
-        rh_str_printf(&s, "on texts that had no part in choosing it: AUC %s, d = %s; %d of %d folds choose the same place",
+        rh_str_printf(&s, "on texts that had no part in choosing it: AUC %s, d = %s; %d of %d folds choose it too",
                       two(a, p, c->auc), two(b, p, c->effect), (int)c->agree, (int)c->folds);
         if (c->agree < c->folds && c->last_layer >= c->first_layer)
-            rh_str_printf(&s, " (all of them: layers %d to %d)", (int)c->first_layer, (int)c->last_layer);
+            rh_str_printf(&s, ", all of them one from %d to %d", (int)c->first_layer, (int)c->last_layer);
         put_sentence(p, &s);
     }
     if (isfinite(c->p)) {

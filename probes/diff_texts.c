@@ -22,7 +22,8 @@ static rh_status read_pairs(rh_pairs *out, bool *marked, rh_str *notes, const rh
     size_t some = 0;
     rh_status status = rh_pairs_read(out, o->path, o->positive, o->negative, true, NULL);
     *marked = status == RH_OK;
-    if (status != RH_EFORMAT) return status ? rh_pairs_read(out, o->path, o->positive, o->negative, false, err) : RH_OK;
+    if (status == RH_OK) return RH_OK;
+    if (status == RH_ENOMEM) return rh_fail_nomem(err);
     RH_TRY(rh_pairs_read(out, o->path, o->positive, o->negative, false, err));
     for (size_t i = 0; i < out->n; i++) some += has_marks(&out->rows[i]);
     if (some)
