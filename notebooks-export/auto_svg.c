@@ -91,9 +91,7 @@ static void put_frontier(rh_str *out, const frame *f, const rh_auto_report *r)
 rh_status rh_export_auto_svg(rh_str *out, const rh_auto_report *r, rh_error *err)
 {
     frame f = frame_of(r);
-    bool named = false;
     rh_str title = {0};
-    for (int32_t i = 0; i < r->n_settings; i++) named = named || r->settings[i].score.hits > r->unsteered.hits;
     rh_str_printf(&title, "%s: steering with %s, %d settings", r->model, r->expression, (int)r->n_settings);
     if (title.failed) {
         rh_str_free(&title);
@@ -101,7 +99,7 @@ rh_status rh_export_auto_svg(rh_str *out, const rh_auto_report *r, rh_error *err
     }
     rh_shape_begin(out, WIDTH, HEIGHT, title.data);
     rh_shape_text(out, LEFT, 22, "start", "font-size='15' font-weight='bold'", title.data);
-    put_axes(out, &f, named ? "share of texts that hold the target" : "presence: deviations above the unsteered texts");
+    put_axes(out, &f, r->target ? "share of texts that hold the target, and gain / 20" : "presence: deviations above the unsteered texts");
     put_frontier(out, &f, r);
     for (int32_t i = 0; i < r->n_settings; i++)
         if (i != r->picked) put_point(out, &f, r, i);

@@ -18,6 +18,10 @@
 
 enum { COARSE_LAYERS = 6, MAX_FINE = 24, RANDOM = 3 };
 
+/* One text in five may break beyond what breaks unsteered. Below these a setting is no better than none: a
+ * quarter of a deviation; one nat. */
+static const double MOST_BROKEN = 0.2001, LEAST_PRESENCE = 0.25, LEAST_VALUE = 0.05;
+
 /* Steps of ‖strength·v‖ / median ‖h‖: below the first nothing shows, above the last nothing is left. */
 static const double COARSE[] = {0.2, 0.35, 0.5, 0.7};
 static const double ONE_SITE[] = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1};
@@ -211,19 +215,19 @@ static rh_status add_setting(search *s, int32_t site, double strength, rh_error 
     return RH_OK;
 }
 
-/* Value and cost of a setting. With a target, and some text that holds it, the share of hits counts; else presence. */
+/* Value and cost of a setting. With a target the share of hits counts, and a twentieth of the gain: it tells settings
+ * apart where no text holds the target yet. */
 static void judge(search *s)
 {
     rh_auto_report *r = s->report;
-    bool named = false;
-    for (int32_t i = 0; i < r->n_settings; i++) named = named || r->settings[i].score.hits > r->unsteered.hits;
+    const rh_auto_score *u = &r->unsteered;
     for (int32_t i = 0; i < r->n_settings; i++) {
-        const rh_auto_score *c = &r->settings[i].score, *u = &r->unsteered;
+        const rh_auto_score *c = &r->settings[i].score;
         rh_knee_point *p = &r->settings[i].knee;
         double more_broken = fmax(0, c->broken - u->broken) / c->n;
-        p->value = named ? (double)c->hits / c->n : c->presence;
+        p->value = s->batch.o->target ? (double)(c->hits - u->hits) / c->n + c->gain / 20 : c->presence;
         p->cost = fmax(0, c->surprisal - u->surprisal) + fmax(0, c->repeated - u->repeated) + 2 * more_broken;
-        p->healthy = more_broken <= 1.0 / 6;
+        p->healthy = more_broken <= MOST_BROKEN;
     }
 }
 
@@ -234,12 +238,8 @@ static int32_t pick(search *s, rh_error *err, rh_status *status)
     *status = points ? RH_OK : rh_fail_nomem(err);
     if (!points) return -1;
     judge(s);
-    bool named = false;
-    for (int32_t i = 0; i < r->n_settings; i++) {
-        points[i] = &r->settings[i].knee;
-        named = named || r->settings[i].score.hits > r->unsteered.hits;
-    }
-    int32_t k = rh_knee(points, r->n_settings, named ? (double)r->unsteered.hits / r->unsteered.n : 0.25);
+    for (int32_t i = 0; i < r->n_settings; i++) points[i] = &r->settings[i].knee;
+    int32_t k = rh_knee(points, r->n_settings, s->batch.o->target ? LEAST_VALUE : LEAST_PRESENCE);
     free(points);
     return k;
 }

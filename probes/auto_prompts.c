@@ -5,7 +5,7 @@
 static const char *const CHAT[] = {
     "Tell me something interesting.",
     "Where would you like to be right now?",
-    "What is on your mind today?",
+    "Describe a place.",
     "Write the first lines of a story.",
     "Give me an example of something you like.",
 };
