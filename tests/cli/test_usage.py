@@ -92,20 +92,19 @@ def test_help(place):
         assert text == place.ok(verb, "--help").out == place.ok(verb, "-h", "whatever").out
         for name in COMMON:
             assert f"--{name}" in text, (verb, name)
-        assert max(map(len, text.splitlines())) <= 100, verb
+        assert max(map(len, text.split("\nexamples:")[0].splitlines())) <= 100, verb
 
 
 def test_help_and_parser_know_the_same_options(place):
     """Every option that the help shows is accepted, with --help behind it."""
     for verb in place.json("help")["verbs"]:
         for option in verb["options"]:
-            value = {"FLAG": None}.get(option.get("value", "FLAG"), "1")
-            if option["name"] == "chat-template":
-                value = "auto"
-            word = f"--{option['name']}" + (f"={value}" if value else "")
-            assert place.ok(verb["name"], word, "--help").out.startswith("usage: "), word
+            takes = "value" in option
+            runs = [place.run(verb["name"], f"--{option['name']}" + (f"={v}" if takes else ""), "--help")
+                    for v in (("1", "2", "auto") if takes else ("",))]
+            assert any(r.code == 0 and r.out.startswith("usage: ") for r in runs), runs[0]
             if "letter" in option:
-                place.ok(verb["name"], f"-{option['letter']}", *([value] if value else []), "--help")
+                place.ok(verb["name"], f"-{option['letter']}", *(["1"] if takes else []), "--help")
 
 
 def test_version(place):
