@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -241,6 +242,46 @@ static void test_every_byte(void **state)
     tear_down(&s);
 }
 
+/* Several processes, one folder: each gets the right vectors, and what is left in the folder can be used. */
+static void test_many_writers(void **state)
+{
+    (void)state;
+    enum { PROCESSES = 4, ROUNDS = 12 };
+    setting s = set_up();
+    rh_atom_spec spec = dim_spec(s.csv);
+    rh_extract_stats stats;
+    pid_t children[PROCESSES];
+    rh_concepts *c = new_concepts(s.m, NULL);
+    float *want = compute(c, &spec, RH_RESID_POST, 0, 3, RH_OK, NULL);
+    rh_concepts_free(c);
+    for (int i = 0; i < PROCESSES; i++) {
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i]) continue;
+        int wrong = 0;
+        for (int round = 0; round < ROUNDS; round++) {
+            int32_t layer = (i + round) % 3;
+            float *v = ask(&s, &spec, RH_RESID_POST, layer, 1, &stats);
+            wrong += memcmp(v, want + layer * 32, 32 * sizeof *v) != 0;
+            free(v);
+        }
+        _exit(wrong);
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        int status = -1;
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_int_equal(status, 0);
+    }
+    assert_int_equal(count_files(s.vectors), 1); /* and no temporary ones */
+    float *v = ask(&s, &spec, RH_RESID_POST, 0, 3, &stats);
+    assert_memory_equal(v, want, 96 * sizeof *v);
+    v = (free(v), ask(&s, &spec, RH_RESID_POST, 0, 3, &stats));
+    assert_int_equal(stats.cached_atoms, 1);
+    free(v);
+    free(want);
+    tear_down(&s);
+}
+
 /* A folder that cannot be written costs a warning, not the vector. */
 static void test_no_place(void **state)
 {
@@ -258,6 +299,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_found_again), cmocka_unit_test(test_keys),
                                        cmocka_unit_test(test_damage_is_rebuilt), cmocka_unit_test(test_every_byte),
+                                       cmocka_unit_test(test_many_writers),
                                        cmocka_unit_test(test_no_place)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
