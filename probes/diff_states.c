@@ -9,7 +9,7 @@
 #include "concepts/pass.h"
 #include "probes/diff_parts.h"
 
-enum { CHUNK_BYTES = 32 << 20, CHUNK_MOST = 2048, CHUNK_LEAST = 16, CHUNKS = 8 };
+enum { CHUNK_BYTES = 32 << 20, CHUNK_MOST = 128, CHUNK_LEAST = 16, CHUNKS = 8 };
 
 typedef struct reader {
     const rh_diff_texts *t;
