@@ -56,7 +56,8 @@ static void put_choice(const rh_pen *p, const rh_diff_report *r)
         rh_heading(p, "no layer can be recommended");
         return;
     }
-    rh_heading(p, "recommended");
+    bool shown = !(c->p > 0.05) && !(c->auc < 0.6);
+    rh_heading(p, shown ? "recommended" : "no layer stands out; the best found");
     rh_str_puts(&s, c->reason);
     put_sentence(p, &s);
     if (isfinite(c->auc)) {
