@@ -63,6 +63,8 @@ static int next_key(EditLine *el, wchar_t *out)
         if (ready < 0) continue;
         ssize_t n = read(STDIN_FILENO, &byte, 1);
         if (n <= 0) return (int)n;
+        /* A Ctrl-D typed before libedit has turned the terminal's own editing off comes as a NUL. */
+        if (byte == '\0') byte = 'D' & 0x1f;
         size_t length = mbrtowc(out, &byte, 1, &state);
         if (length == (size_t)-2) continue; /* the rest of the code point follows */
         if (length != (size_t)-1) return 1;

@@ -1,5 +1,6 @@
 """`rhumb repl`: lines from a pipe, and from a terminal with editing, history, completion and Ctrl-C."""
 import os
+import pathlib
 import pty
 import select
 import signal
@@ -93,13 +94,17 @@ def test_steer(place):
     assert r.code == 1 and r.err.startswith("<expression>:1:18: error: unknown name 'foo'"), r
 
 
+HERE = pathlib.Path(__file__).resolve().parent
+
+
 class Terminal:
     def __init__(self, place, *arguments):
         pid, self.fd = pty.fork()
         if pid == 0:
             os.chdir(place.dir)
             os.execve(RHUMB, [RHUMB, "repl", *map(str, arguments)],
-                      {**place.env, "TERM": "xterm", "LANG": "C.UTF-8", "XDG_STATE_HOME": str(place.dir / "state")})
+                      {**place.env, "TERM": "xterm", "LANG": "C.UTF-8", "XDG_STATE_HOME": str(place.dir / "state"),
+                       "LSAN_OPTIONS": f"suppressions={HERE / 'lsan.supp'}"})
         self.pid, self.seen = pid, b""
 
     def type(self, text):
@@ -122,7 +127,8 @@ class Terminal:
 
     def end(self, code=0):
         self.type("\x04")
-        for _ in range(600):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 assert os.waitstatus_to_exitcode(status) == code, status
@@ -131,8 +137,8 @@ class Terminal:
             if select.select([self.fd], [], [], 0.05)[0]:
                 try:
                     os.read(self.fd, 65536)
-                except OSError:
-                    pass
+                except OSError:  # it has closed its side, and is about to end
+                    time.sleep(0.05)
         os.kill(self.pid, signal.SIGKILL)
         raise AssertionError("Ctrl-D did not end it")
 
@@ -197,6 +203,7 @@ def test_interrupt_keeps_the_session(place):
     t.until("rhumb> ")
     t.type("a @ 2\t")
     t.until("29")
+    t.until("rhumb> a @ 2")  # drawn again below the list
     t.type("\x03")
     t.until("rhumb> ")
     t.end()
