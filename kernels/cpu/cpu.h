@@ -27,8 +27,9 @@ struct rh_weight {
     enum {
         RH_AS_FLOATS,   /* rows are expanded to float32 as they are needed */
         RH_AS_PANELS,   /* repacked once, into `panels` */
-        RH_AS_STREAM    /* repacked in cache, a panel at a time, as they are needed */
+        RH_AS_STREAM    /* repacked in cache, a panel at a time, as they are needed; read often: panels */
     } kept;
+    int32_t reads;      /* of a stream, so far */
     size_t panel_bytes; /* of one panel (panel.h) */
     uint8_t *panels;    /* [ceil(rows/16)] of panel_bytes */
     struct rh_chunk *chunk; /* that holds panels */
@@ -149,6 +150,8 @@ void *rh_cpu_alloc(size_t bytes); /* 64-byte aligned, not zeroed; free() */
 rh_status rh_cpu_weight_new(rh_backend *be, rh_weight **out, const void *data, rh_dtype t,
                             int32_t rows, int32_t cols, const int32_t *row_order, rh_error *err);
 void rh_cpu_weight_free(rh_backend *be, rh_weight *w);
+/* The weight is about to be read whole once more. */
+void rh_cpu_stream_read(rh_cpu *c, const rh_weight *w);
 void rh_cpu_chunk_drop(rh_chunk *chunk); /* one user less; NULL is fine */
 /* Panel p of a weight from its rows; next: also fetch the rows of panel p + 1. */
 void rh_cpu_pack(const rh_cpu_kernels *k, uint8_t *dst, const rh_weight *w, int32_t p, bool next);

@@ -193,6 +193,7 @@ rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
     rh_cpu *c = rh_cpu_of(be);
     if (n < 1 || n_targets < 1) return RH_OK;
     int32_t cols = targets[0].w->cols, total = 0;
+    for (int32_t i = 0; i < n_targets; i++) rh_cpu_stream_read(c, targets[i].w);
     job j = { .k = c->k, .targets = targets, .n_targets = n_targets, .n = n, .cols = cols,
               .blocks = cols / RH_BLOCK };
     RH_TRY(prepare(&j, c, x, err));

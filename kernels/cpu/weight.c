@@ -91,8 +91,8 @@ static rh_status repack(rh_cpu *c, rh_weight *w, rh_error *err)
 
 /* In fast mode quantised weights become panels. Q8_0 does so in cache as it is read: its
  * bytes only change places, and the largest matrix of a small model, the embedding that is
- * also the output, is of this type; to copy it would be most of the time to the first token,
- * and of the memory. F32, F16 and BF16, and all types in exact mode, stay rows. */
+ * also the output, is of this type; to copy it would be most of the time to the first token.
+ * F32, F16 and BF16, and all types in exact mode, stay rows. */
 static rh_status keep(rh_cpu *c, rh_weight *w, rh_error *err)
 {
     if (c->head.exact || !rh_panel_type(w->type)) {
@@ -140,6 +140,18 @@ void rh_cpu_weight_free(rh_backend *be, rh_weight *w)
     free(w->row_order);
     rh_cpu_chunk_drop(w->chunk);
     free(w);
+}
+
+/* Panels in huge pages are read half as fast again as rows in a mapped file, so a long run earns
+ * the copy back; a short one never pays for it. Where there is no memory the stream goes on.
+ * Changes a weight that is constant to everybody else: results are the same to the bit, and a
+ * backend belongs to one thread at a time. */
+void rh_cpu_stream_read(rh_cpu *c, const rh_weight *w)
+{
+    enum { WORTH_A_COPY = 16 };
+    rh_weight *own = (rh_weight *)w;
+    if (w->kept != RH_AS_STREAM || w->reads >= WORTH_A_COPY || ++own->reads < WORTH_A_COPY) return;
+    if (repack(c, own, NULL) == RH_OK) own->kept = RH_AS_PANELS;
 }
 
 typedef struct embed_job {

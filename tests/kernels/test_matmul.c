@@ -220,6 +220,40 @@ static void test_extremes_avx2(void **state) { (void)state; check_extremes(RH_IS
 static void test_extremes_avx512(void **state) { (void)state; check_extremes(RH_ISA_AVX512, false); }
 static void test_extremes_exact(void **state) { (void)state; check_extremes(RH_ISA_BEST, true); }
 
+/* A weight that is read often may be kept in another way: no bit of a result may show it. */
+static void check_repeats(rh_isa isa)
+{
+    enum { COLS = 256, READS = 40 };
+    static const int32_t sizes[] = { 16, 33, 100 };
+    rh_backend *be = open_or_skip(isa, 2, false);
+    uint64_t seed = 99;
+    for (rh_dtype t = RH_Q4_0; t < RH_N_DTYPES; t++)
+        for (int s = 0; s < 3; s++) {
+            int32_t rows = sizes[s];
+            float x[COLS], first[100] = { 0 }, again[100];
+            uint8_t *data = random_rows(&seed, t, rows, COLS);
+            rh_weight *w = NULL;
+            random_floats(&seed, x, COLS);
+            assert_int_equal(be->ops->weight_new(be, &w, data, t, rows, COLS, NULL, NULL), RH_OK);
+            rh_buf *in = buf_of(be, x, COLS), *out = buf_of(be, first, (size_t)rows);
+            const rh_matmul_target target = { .w = w, .out = out };
+            for (int i = 0; i < READS; i++) {
+                assert_int_equal(be->ops->matmul(be, in, 1, &target, 1, NULL), RH_OK);
+                read_buf(be, i ? again : first, out, (size_t)rows);
+                if (i) assert_memory_equal(again, first, (size_t)rows * sizeof *first);
+            }
+            be->ops->buf_free(be, in);
+            be->ops->buf_free(be, out);
+            be->ops->weight_free(be, w);
+            free(data);
+        }
+    rh_backend_free(be);
+}
+
+static void test_repeats_generic(void **state) { (void)state; check_repeats(RH_ISA_GENERIC); }
+static void test_repeats_avx2(void **state) { (void)state; check_repeats(RH_ISA_AVX2); }
+static void test_repeats_avx512(void **state) { (void)state; check_repeats(RH_ISA_AVX512); }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +262,8 @@ int main(void)
         cmocka_unit_test(test_avx2_exact),       cmocka_unit_test(test_avx512_exact),
         cmocka_unit_test(test_extremes_generic), cmocka_unit_test(test_extremes_avx2),
         cmocka_unit_test(test_extremes_avx512),  cmocka_unit_test(test_extremes_exact),
+        cmocka_unit_test(test_repeats_generic),  cmocka_unit_test(test_repeats_avx2),
+        cmocka_unit_test(test_repeats_avx512),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
