@@ -73,6 +73,14 @@ typedef struct rh_cpu_kernels {
     /* out[t * ldo + r] = x[t] . w[r], t < nx, r < nw, over cols (a multiple of 16). */
     void (*dots)(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
                  size_t ldx, int nx, int32_t cols);
+    /* out[t * ldo + r] = x[t] . w[r] for rows of bf16 as they are in the file, t < nx, r < nw <= 8,
+     * over cols; x[t] [2][ldx] is split (split_bf16). NULL where the processor has no product
+     * of bf16 pairs: rows are expanded to float32 then. */
+    void (*bf16_dots)(float *out, size_t ldo, const uint8_t *const *w, int nw, const uint16_t *x,
+                      size_t ldx, int nx, int32_t cols);
+    /* out [2][ldo] = x as the sum of two bf16, hi and then lo, |x - hi - lo| <= 2^-18 |x|; zero from
+     * cols to ldo. */
+    void (*split_bf16)(uint16_t *out, size_t ldo, const float *x, int32_t cols);
     /* c [m, 16 nv] (+)= a [m, k] @ b [k, 16 nv] */
     void (*tile)(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
                  size_t ldb, int m, int k, int nv);

@@ -58,6 +58,62 @@ static void dots(float *out, size_t ldo, const float *w, size_t ldw, int nw, con
     }
 }
 
+static void split_bf16(uint16_t *out, size_t ldo, const float *x, int32_t cols)
+{
+    for (size_t k = 0; k < ldo; k += 16) {
+        int32_t left = cols - (int32_t)k;
+        __mmask16 m = left >= 16 ? 0xffff : left > 0 ? (__mmask16)((1u << left) - 1) : 0;
+        __m512 v = _mm512_maskz_loadu_ps(m, x + k);
+        __m256i hi = (__m256i)_mm512_cvtneps_pbh(v);
+        __m512 back = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(hi), 16));
+        _mm256_storeu_si256((void *)(out + k), hi);
+        _mm256_storeu_si256((void *)(out + ldo + k), (__m256i)_mm512_cvtneps_pbh(_mm512_sub_ps(v, back)));
+    }
+}
+
+INLINE __m512bh bf16_at(const void *p, __mmask32 m) { return (__m512bh)_mm512_maskz_loadu_epi16(m, p); }
+
+/* As dots_tile; a sum of 32 running pairs takes all of hi and of lo of a step before the next. */
+INLINE void bf16_tile(float *out, size_t ldo, const uint8_t *const w[4], int nw, const uint16_t *x,
+                      size_t ldx, int nx, int32_t cols)
+{
+    __m512 acc[6][4];
+    for (int t = 0; t < nx; t++)
+        for (int r = 0; r < 4; r++) acc[t][r] = _mm512_setzero_ps();
+    for (int32_t k = 0; k < cols; k += 32) {
+        __mmask32 m = cols - k >= 32 ? 0xffffffff : (1u << (cols - k)) - 1;
+        __m512bh row[4];
+        for (int r = 0; r < 4; r++) row[r] = bf16_at(w[r] + 2 * (size_t)k, m);
+        for (int part = 0; part < 2; part++) /* apart, so that a sum is not waited for */
+            for (int t = 0; t < nx; t++) {
+                __m512bh xt = (__m512bh)_mm512_loadu_si512(x + ((size_t)t * 2 + (size_t)part) * ldx + k);
+                for (int r = 0; r < 4; r++) acc[t][r] = _mm512_dpbf16_ps(acc[t][r], xt, row[r]);
+            }
+    }
+    for (int t = 0; t < nx; t++)
+        _mm_mask_storeu_ps(out + (size_t)t * ldo, (__mmask8)((1 << nw) - 1), sums4(acc[t]));
+}
+
+static void bf16_dots(float *out, size_t ldo, const uint8_t *const *w, int nw, const uint16_t *x,
+                      size_t ldx, int nx, int32_t cols)
+{
+    for (int t = 0; t < nx; t += 6, x += 12 * ldx, out += 6 * ldo) {
+        for (int r = 0; r < nw; r += 4) {
+            const uint8_t *rows[4];
+            int n = nw - r < 4 ? nw - r : 4;
+            for (int i = 0; i < 4; i++) rows[i] = w[i < n ? r + i : r];
+            switch (nx - t) {
+            case 1: bf16_tile(out + r, ldo, rows, n, x, ldx, 1, cols); break;
+            case 2: bf16_tile(out + r, ldo, rows, n, x, ldx, 2, cols); break;
+            case 3: bf16_tile(out + r, ldo, rows, n, x, ldx, 3, cols); break;
+            case 4: bf16_tile(out + r, ldo, rows, n, x, ldx, 4, cols); break;
+            case 5: bf16_tile(out + r, ldo, rows, n, x, ldx, 5, cols); break;
+            default: bf16_tile(out + r, ldo, rows, n, x, ldx, 6, cols); break;
+            }
+        }
+    }
+}
+
 /* c [m, 16 nv] (+)= a [m, k] b [k, 16 nv] with m <= 6, nv <= 4 constant: sums in registers */
 INLINE void tile_of(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
                     size_t ldb, int m, int k, int nv)
@@ -198,7 +254,8 @@ static float soften(float *x, int n, int first, int last, float factor, float ca
 
 const rh_cpu_kernels rh_cpu_avx512 = {
     .name = "cpu/avx512", .quantize = rh_quantize_avx512, .panels = rh_panels_avx512,
-    .pack = rh_pack_avx512, .dequantize = dequantize_row, .dots = dots, .tile = tile, .transpose = transpose, .dot = dot,
+    .pack = rh_pack_avx512, .dequantize = dequantize_row, .dots = dots,
+    .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
     .soften = soften, .rotate = rotate,
 };

@@ -117,6 +117,31 @@ static void dots(float *out, size_t ldo, const float *w, size_t ldw, int nw, con
             out[(size_t)t * ldo + r] = dot(x + (size_t)t * ldx, w + (size_t)r * ldw, cols);
 }
 
+static void split_bf16(uint16_t *out, size_t ldo, const float *x, int32_t cols)
+{
+    memset(out, 0, 2 * ldo * sizeof *out);
+    for (int32_t k = 0; k < cols; k++) {
+        out[k] = rh_f32_to_bf16(x[k]);
+        out[ldo + (size_t)k] = rh_f32_to_bf16(x[k] - rh_bf16_to_f32(out[k]));
+    }
+}
+
+static void bf16_dots(float *out, size_t ldo, const uint8_t *const *w, int nw, const uint16_t *x,
+                      size_t ldx, int nx, int32_t cols)
+{
+    for (int t = 0; t < nx; t++, x += 2 * ldx)
+        for (int r = 0; r < nw; r++) {
+            float sum = 0;
+            for (int32_t k = 0; k < cols; k++) {
+                uint16_t wk;
+                memcpy(&wk, w[r] + 2 * (size_t)k, sizeof wk);
+                sum += rh_bf16_to_f32(wk) * rh_bf16_to_f32(x[k]);
+                sum += rh_bf16_to_f32(wk) * rh_bf16_to_f32(x[ldx + (size_t)k]);
+            }
+            out[(size_t)t * ldo + r] = sum;
+        }
+}
+
 static void tile(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
                  size_t ldb, int m, int k, int nv)
 {
@@ -135,6 +160,6 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 
 const rh_cpu_kernels rh_cpu_generic = {
     .name = "cpu/generic", .quantize = quantize, .panels = panels, .pack = rh_pack_generic, .dequantize = dequantize_row,
-    .dots = dots, .tile = tile, .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
+    .dots = dots, .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
     .glu = glu, .softcap = softcap, .soften = soften, .rotate = rotate,
 };

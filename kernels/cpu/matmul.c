@@ -9,7 +9,9 @@
  * Two ways, by how the weight is kept (weight.c):
  *   panels  x is quantised to 16 bits in blocks of 32, once for all targets, and multiplied
  *           with the integer codes of 16 rows at a time; a stream is packed just before;
- *   rows    a few rows are expanded to float32 in scratch and multiplied with x as it is.
+ *   rows    a few rows are expanded to float32 in scratch and multiplied with x as it is; rows of
+ *           bf16, where the processor multiplies pairs of them, stay as they are, and x is split
+ *           into two bf16 whose sum is x to 2^-18.
  * The work of all targets is cut into items, (a tile of tokens) x (a group of rows of one
  * target), which threads take one after the other. A row of x gives the same result, bit for
  * bit, whatever else is in the batch: sums over columns always run in the same order. */
@@ -31,6 +33,9 @@ typedef struct job {
     const float *x;         /* [n, ldx], columns from cols to ldx zero */
     size_t ldx;
     rh_xblock *xq;          /* [tile][blocks][tokens of the tile] */
+    uint16_t *xs;           /* [n][2][lds] split into bf16, or NULL */
+    size_t lds;             /* cols up to a multiple of 32 */
+    bool exact;
     char *own;              /* [threads] of own_bytes: expanded rows, or packed panels */
     size_t own_bytes;
     int32_t n_panel_tiles, n_float_tiles;
@@ -106,6 +111,26 @@ static void panel_item(const job *j, const rh_matmul_target *t, int32_t t0, int3
     }
 }
 
+/* Rows of bf16 that are multiplied as they are. */
+static bool as_bf16(const job *j, const rh_weight *w)
+{
+    return w->kept == RH_AS_FLOATS && w->type == RH_BF16 && j->k->bf16_dots && !j->exact;
+}
+
+static void bf16_item(const job *j, const rh_matmul_target *t, int32_t t0, int32_t r0, int32_t r1)
+{
+    float tile[TILE];
+    int32_t n = min32(j->n - t0, FLOAT_TOKENS);
+    for (int32_t r = r0; r < r1; r += FLOAT_ROWS) {
+        const uint8_t *rows[FLOAT_ROWS];
+        int32_t n_rows = min32(r1 - r, FLOAT_ROWS);
+        for (int32_t i = 0; i < n_rows; i++) rows[i] = rh_cpu_row(t->w, r + i);
+        j->k->bf16_dots(tile, FLOAT_ROWS, rows, (int)n_rows, j->xs + (size_t)t0 * 2 * j->lds, j->lds, (int)n,
+                        j->cols);
+        store(t, tile, FLOAT_ROWS, t0, n, r, n_rows);
+    }
+}
+
 static void float_item(const job *j, const rh_matmul_target *t, int32_t t0, int32_t r0, int32_t r1,
                        float *rows_own)
 {
@@ -131,6 +156,7 @@ static void run_item(void *job_, int32_t item, int thread)
     int32_t rows = item_rows(j, t), groups = (t->w->rows + rows - 1) / rows;
     int32_t tile = item / groups, r0 = item % groups * rows, r1 = min32(r0 + rows, t->w->rows);
     if (packed(t)) panel_item(j, t, tile * TOKENS, r0, r1, own);
+    else if (as_bf16(j, t->w)) bf16_item(j, t, tile * FLOAT_TOKENS, r0, r1);
     else float_item(j, t, tile * FLOAT_TOKENS, r0, r1, (float *)own);
 }
 
@@ -149,18 +175,28 @@ static void quantize_item(void *job_, int32_t item, int thread)
         quantize_row(j, i);
 }
 
+static void split_item(void *job_, int32_t item, int thread)
+{
+    const job *j = job_;
+    (void)thread;
+    for (int32_t i = item * QUANTIZE_ROWS; i < (item + 1) * QUANTIZE_ROWS && i < j->n; i++)
+        j->k->split_bf16(j->xs + (size_t)i * 2 * j->lds, j->lds, j->x + (size_t)i * j->ldx, j->cols);
+}
+
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 
-/* Lay out scratch: quantised x, padded x, each thread's own. */
+/* Lay out scratch: quantised and split x, padded x, each thread's own. */
 static rh_status prepare(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
 {
-    size_t n = (size_t)j->n, threads = (size_t)c->head.threads, xq = 0, pad = 0;
+    size_t n = (size_t)j->n, threads = (size_t)c->head.threads, xq = 0, xs = 0, pad = 0;
     j->ldx = ((size_t)j->cols + 15) / 16 * 16;
+    j->lds = ((size_t)j->cols + 31) / 32 * 32;
     for (int32_t i = 0; i < j->n_targets; i++) {
         const rh_weight *w = j->targets[i].w;
         if (w->kept == RH_AS_FLOATS) {
             j->own_bytes = max_size(j->own_bytes, (size_t)FLOAT_ROWS * j->ldx * sizeof(float));
             if (j->ldx != (size_t)j->cols) pad = n * j->ldx * sizeof(float);
+            if (as_bf16(j, w)) xs = n * 2 * j->lds * sizeof(uint16_t);
         } else {
             xq = n * (size_t)j->blocks * sizeof(rh_xblock);
             if (w->kept == RH_AS_STREAM)
@@ -168,7 +204,7 @@ static rh_status prepare(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
         }
     }
     j->own_bytes = (j->own_bytes + 63) / 64 * 64;
-    char *p = rh_cpu_scratch(c, threads * j->own_bytes + pad + xq);
+    char *p = rh_cpu_scratch(c, threads * j->own_bytes + pad + xq + xs);
     if (!p) return rh_fail_nomem(err);
     j->own = p;
     j->x = x->data;
@@ -182,6 +218,7 @@ static rh_status prepare(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
         j->x = padded;
     }
     j->xq = xq ? (rh_xblock *)(p + pad) : NULL;
+    j->xs = xs ? (uint16_t *)(p + pad + xq) : NULL;
     j->n_panel_tiles = (j->n + TOKENS - 1) / TOKENS;
     j->n_float_tiles = (j->n + FLOAT_TOKENS - 1) / FLOAT_TOKENS;
     return RH_OK;
@@ -195,7 +232,7 @@ rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
     int32_t cols = targets[0].w->cols, total = 0;
     for (int32_t i = 0; i < n_targets; i++) rh_cpu_stream_read(c, targets[i].w);
     job j = { .k = c->k, .targets = targets, .n_targets = n_targets, .n = n, .cols = cols,
-              .blocks = cols / RH_BLOCK };
+              .blocks = cols / RH_BLOCK, .exact = be->exact };
     RH_TRY(prepare(&j, c, x, err));
     for (int32_t i = 0; i < n_targets; i++) {
         assert(targets[i].w->cols == cols);
@@ -203,6 +240,7 @@ rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
         total += n_items(&j, &targets[i]);
     }
     if (j.xq) rh_cpu_run(c, (n + QUANTIZE_ROWS - 1) / QUANTIZE_ROWS, quantize_item, &j);
+    if (j.xs) rh_cpu_run(c, (n + QUANTIZE_ROWS - 1) / QUANTIZE_ROWS, split_item, &j);
     rh_cpu_run(c, total, run_item, &j);
     return RH_OK;
 }

@@ -3,6 +3,7 @@
  *   float sums      (cols/16 + 20) 2^-24 sum |w_k x_k|; in fast mode the terms are those of
  *                   codes and mins apart, at most (|code part| + |min part|) |x_k|
  *   16-bit x        half a step of each block: |w_k| max|x in block| / 65024
+ *   bf16 weights    in fast mode x is two bf16: 2^-18 sum |w_k x_k|, and twice as many float sums
  * And a row's result must not depend on the batch it is in: bit for bit. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,6 +73,7 @@ static void check_target(rh_dtype t, bool exact, const shape *s, const uint8_t *
             if (bias) sum += bias[r];
             if (s->add) sum += before[(size_t)i * (size_t)rows + (size_t)r];
             if (!exact && t >= RH_Q4_0) slack += step_error(w, xi, s->cols);
+            if (!exact && t == RH_BF16) slack = 2 * slack + magnitude(t, w, xi, s->cols) / 262144;
             double got = out[(size_t)i * (size_t)rows + (size_t)r];
             if (!(fabs(got - sum) <= slack + 1e-6))
                 fail_msg("%s n %d cols %d row %d token %d: %g, expected %g within %g",
