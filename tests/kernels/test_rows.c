@@ -160,6 +160,66 @@ static void check_actions(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
     free(out);
 }
 
+static double projection(const float *h, const float *u, int32_t d, double *size)
+{
+    double p = 0;
+    *size = 0;
+    for (int32_t j = 0; j < d; j++) {
+        p += (double)h[j] * u[j];
+        *size += fabs((double)h[j] * u[j]);
+    }
+    return p;
+}
+
+/* Float sums of d products may err by (d/16 + 20) 2^-24 of the sum of their sizes. Each move is
+ * made on every other row; the others keep their bits. */
+static void check_projections(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
+{
+    size_t all = (size_t)n * (size_t)d;
+    float *h = must_malloc(all * sizeof *h), *u = must_malloc((size_t)d * sizeof *u), *out = must_malloc(all * sizeof *out);
+    float *dots = must_malloc((size_t)n * sizeof *dots), *norms = must_malloc((size_t)n * sizeof *norms);
+    int32_t *rows = must_malloc((size_t)n * sizeof *rows), picked = 0;
+    double length = 0, unit = 1.0 / 16777216, slack = (d / 16 + 20) * unit, size;
+    random_floats(seed, h, all);
+    random_floats(seed, u, (size_t)d);
+    for (int32_t j = 0; j < d; j++) length += (double)u[j] * u[j];
+    for (int32_t j = 0; j < d; j++) u[j] = (float)(u[j] / sqrt(length));
+    for (int32_t i = n - 1; i >= 0; i -= 2) rows[picked++] = i;
+    rh_buf *bh = buf_of(be, h, all), *bu = buf_of(be, u, (size_t)d);
+    be->ops->dot_rows(be, dots, norms, bh, rows, picked, d, bu);
+    for (int32_t k = 0; k < picked; k++) {
+        const float *row = h + (size_t)rows[k] * (size_t)d;
+        double p = projection(row, u, d, &size), square;
+        NEAR(dots[k], p, slack * size);
+        double norm = sqrt(projection(row, row, d, &square));
+        NEAR(norms[k], norm, slack * norm);
+    }
+    for (int move = RH_MOVE_SCALE; move <= RH_MOVE_CLAMP; move++) {
+        const double x = 0.25;
+        be->ops->upload(be, bh, 0, h, all * sizeof *h);
+        be->ops->move_rows(be, bh, rows, picked, d, bu, (rh_move)move, (float)x);
+        read_buf(be, out, bh, all);
+        for (int32_t i = 0; i < n; i++) {
+            bool on = (n - 1 - i) % 2 == 0;
+            double p = projection(h + (size_t)i * (size_t)d, u, d, &size);
+            double by = move == RH_MOVE_SCALE ? (x - 1) * p : move == RH_MOVE_CLAMP ? x - p : p > x ? x - p : 0;
+            for (int32_t j = 0; j < d; j++) {
+                size_t at = (size_t)i * (size_t)d + (size_t)j;
+                double allowed = 4 * unit * (fabs(h[at]) + fabs(by)) + slack * size * fabs(u[j]);
+                NEAR(out[at], h[at] + (on ? by * u[j] : 0), on ? allowed : 0);
+            }
+        }
+    }
+    be->ops->buf_free(be, bh);
+    be->ops->buf_free(be, bu);
+    free(h);
+    free(u);
+    free(out);
+    free(dots);
+    free(norms);
+    free(rows);
+}
+
 /* Cosines to half a unit, and three roundings: 1e-6 of the pair's length is ample. d is the
  * width of 3 heads. */
 static void check_rope(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
@@ -267,6 +327,7 @@ static void test_rmsnorm(void **state) { (void)state; on_every_isa(check_rmsnorm
 static void test_glu(void **state) { (void)state; on_every_isa(check_glu); }
 static void test_softcap(void **state) { (void)state; on_every_isa(check_softcap); }
 static void test_actions(void **state) { (void)state; on_every_isa(check_actions); }
+static void test_projections(void **state) { (void)state; on_every_isa(check_projections); }
 static void test_rope(void **state) { (void)state; on_every_isa(check_rope); }
 static void test_moves(void **state) { (void)state; on_every_isa(check_moves); }
 static void test_embed(void **state) { (void)state; on_every_isa(check_embed); }
@@ -302,7 +363,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_glu),   cmocka_unit_test(test_softcap),
-        cmocka_unit_test(test_actions), cmocka_unit_test(test_rope),  cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_projections), cmocka_unit_test(test_actions), cmocka_unit_test(test_rope),  cmocka_unit_test(test_moves),
         cmocka_unit_test(test_embed),   cmocka_unit_test(test_nan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
