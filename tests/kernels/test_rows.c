@@ -160,13 +160,13 @@ static void check_actions(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
     free(out);
 }
 
-static double projection(const float *h, const float *u, int32_t d, double *size)
+static double projection(const float *h, const float *dir, int32_t d, double *size)
 {
     double p = 0;
     *size = 0;
     for (int32_t j = 0; j < d; j++) {
-        p += (double)h[j] * u[j];
-        *size += fabs((double)h[j] * u[j]);
+        p += (double)h[j] * dir[j];
+        *size += fabs((double)h[j] * dir[j]);
     }
     return p;
 }
@@ -176,20 +176,20 @@ static double projection(const float *h, const float *u, int32_t d, double *size
 static void check_projections(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
 {
     size_t all = (size_t)n * (size_t)d;
-    float *h = must_malloc(all * sizeof *h), *u = must_malloc((size_t)d * sizeof *u), *out = must_malloc(all * sizeof *out);
+    float *h = must_malloc(all * sizeof *h), *dir = must_malloc((size_t)d * sizeof *dir), *out = must_malloc(all * sizeof *out);
     float *dots = must_malloc((size_t)n * sizeof *dots), *norms = must_malloc((size_t)n * sizeof *norms);
     int32_t *rows = must_malloc((size_t)n * sizeof *rows), picked = 0;
-    double length = 0, unit = 1.0 / 16777216, slack = (d / 16 + 20) * unit, size;
+    double length = 0, slack = (d / 16 + 20) * u, size;
     random_floats(seed, h, all);
-    random_floats(seed, u, (size_t)d);
-    for (int32_t j = 0; j < d; j++) length += (double)u[j] * u[j];
-    for (int32_t j = 0; j < d; j++) u[j] = (float)(u[j] / sqrt(length));
+    random_floats(seed, dir, (size_t)d);
+    for (int32_t j = 0; j < d; j++) length += (double)dir[j] * dir[j];
+    for (int32_t j = 0; j < d; j++) dir[j] = (float)(dir[j] / sqrt(length));
     for (int32_t i = n - 1; i >= 0; i -= 2) rows[picked++] = i;
-    rh_buf *bh = buf_of(be, h, all), *bu = buf_of(be, u, (size_t)d);
+    rh_buf *bh = buf_of(be, h, all), *bu = buf_of(be, dir, (size_t)d);
     be->ops->dot_rows(be, dots, norms, bh, rows, picked, d, bu);
     for (int32_t k = 0; k < picked; k++) {
         const float *row = h + (size_t)rows[k] * (size_t)d;
-        double p = projection(row, u, d, &size), square;
+        double p = projection(row, dir, d, &size), square;
         NEAR(dots[k], p, slack * size);
         double norm = sqrt(projection(row, row, d, &square));
         NEAR(norms[k], norm, slack * norm);
@@ -201,19 +201,19 @@ static void check_projections(rh_backend *be, int32_t n, int32_t d, uint64_t *se
         read_buf(be, out, bh, all);
         for (int32_t i = 0; i < n; i++) {
             bool on = (n - 1 - i) % 2 == 0;
-            double p = projection(h + (size_t)i * (size_t)d, u, d, &size);
+            double p = projection(h + (size_t)i * (size_t)d, dir, d, &size);
             double by = move == RH_MOVE_SCALE ? (x - 1) * p : move == RH_MOVE_CLAMP ? x - p : p > x ? x - p : 0;
             for (int32_t j = 0; j < d; j++) {
                 size_t at = (size_t)i * (size_t)d + (size_t)j;
-                double allowed = 4 * unit * (fabs(h[at]) + fabs(by)) + slack * size * fabs(u[j]);
-                NEAR(out[at], h[at] + (on ? by * u[j] : 0), on ? allowed : 0);
+                double allowed = 4 * u * (fabs(h[at]) + fabs(by)) + slack * size * fabs(dir[j]);
+                NEAR(out[at], h[at] + (on ? by * dir[j] : 0), on ? allowed : 0);
             }
         }
     }
     be->ops->buf_free(be, bh);
     be->ops->buf_free(be, bu);
     free(h);
-    free(u);
+    free(dir);
     free(out);
     free(dots);
     free(norms);
@@ -363,8 +363,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_glu),   cmocka_unit_test(test_softcap),
-        cmocka_unit_test(test_projections), cmocka_unit_test(test_actions), cmocka_unit_test(test_rope),  cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_embed),   cmocka_unit_test(test_nan),
+        cmocka_unit_test(test_actions), cmocka_unit_test(test_rope),  cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_embed),   cmocka_unit_test(test_nan),   cmocka_unit_test(test_projections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
