@@ -156,8 +156,8 @@ done:
 
 static rh_status singular(rh_error *err)
 {
-    rh_fail(err, RH_EVALUE, "the scatter within the classes cannot be inverted: too few samples for its directions");
-    return rh_hint(err, "shrink=0.1 (any number above 0) makes it invertible; dim needs no inverse");
+    return rh_hinted(rh_fail(err, RH_EVALUE, "the scatter within the classes cannot be inverted: too few samples for its directions"),
+                     err, "shrink=0.1 (any number above 0) makes it invertible; dim needs no inverse");
 }
 
 /* a ← its Cholesky factor; v ← a⁻¹v. */
@@ -182,8 +182,8 @@ rh_status rh_fit_lda(float *out, const rh_scatter *s, double shrink, rh_error *e
     for (size_t j = 0; j < d; j++) trace += s->s[j * d + j] / n;
     if (!isfinite(trace)) return rh_fail(err, RH_EVALUE, "the samples hold a number that is not finite");
     if (!(trace > 0)) {
-        rh_fail(err, RH_EVALUE, "nothing varies within the classes");
-        return rh_hint(err, "give more than one text a class, or use dim");
+        return rh_hinted(rh_fail(err, RH_EVALUE, "nothing varies within the classes"),
+                         err, "give more than one text a class, or use dim");
     }
     rh_status status = RH_OK;
     double *a = rh_calloc(d, d * sizeof *a), *v = rh_calloc(d, sizeof *v);

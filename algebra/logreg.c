@@ -118,8 +118,8 @@ static rh_status minimise(problem *q, rh_error *err)
         if (size <= DONE * norm(q->w, q->p - 1) || (size == 0 && taken > 0)) return RH_OK;
         if (taken == 0) break;
     }
-    rh_fail(err, RH_EVALUE, "the regression does not settle");
-    return rh_hint(err, "a larger l2 steadies it; the features are taken as they are, so l2 is in their units");
+    return rh_hinted(rh_fail(err, RH_EVALUE, "the regression does not settle"),
+                     err, "a larger l2 steadies it; the features are taken as they are, so l2 is in their units");
 }
 
 /* ---- features ------------------------------------------------------------------------------ */

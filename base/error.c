@@ -58,19 +58,28 @@ rh_status rh_fail(rh_error *err, rh_status code, const char *format, ...)
     return code;
 }
 
-rh_status rh_hint(rh_error *err, const char *format, ...)
+void rh_hint(rh_error *err, const char *format, ...)
 {
-    if (!err) return RH_OK;
+    if (!err) return;
     va_list args;
     va_start(args, format);
     fill(err->hint, sizeof err->hint, format, args);
     va_end(args);
-    return err->code;
 }
 
-rh_status rh_place(rh_error *err, const char *file, int line, int column)
+rh_status rh_hinted(rh_status code, rh_error *err, const char *format, ...)
 {
-    if (!err) return RH_OK;
+    if (!err) return code;
+    va_list args;
+    va_start(args, format);
+    fill(err->hint, sizeof err->hint, format, args);
+    va_end(args);
+    return code;
+}
+
+void rh_place(rh_error *err, const char *file, int line, int column)
+{
+    if (!err) return;
     if (file != err->file) {
         size_t n = strlen(file), size = sizeof err->file;
         bool cut = n >= size;
@@ -81,7 +90,6 @@ rh_status rh_place(rh_error *err, const char *file, int line, int column)
     }
     err->line = line;
     err->column = column;
-    return err->code;
 }
 
 rh_status rh_fail_errno(rh_error *err, const char *verb, const char *path)

@@ -14,9 +14,11 @@
  * `return rh_fail(err, RH_EIO, "…")` reads well. A too long message is cut. */
 rh_status rh_fail(rh_error *err, rh_status code, const char *format, ...) RH_PRINTF(3, 4);
 
-/* Add to an error that has been filled. Each returns err->code (RH_OK for NULL). */
-rh_status rh_hint(rh_error *err, const char *format, ...) RH_PRINTF(2, 3);
-rh_status rh_place(rh_error *err, const char *file, int line, int column);
+/* Add to an error that has been filled. rh_hinted passes the code through:
+ * `return rh_hinted(rh_fail(err, RH_EIO, "…"), err, "…")`. */
+void rh_hint(rh_error *err, const char *format, ...) RH_PRINTF(2, 3);
+rh_status rh_hinted(rh_status code, rh_error *err, const char *format, ...) RH_PRINTF(3, 4);
+void rh_place(rh_error *err, const char *file, int line, int column);
 
 /* "cannot open 'x': No such file or directory" from errno. */
 rh_status rh_fail_errno(rh_error *err, const char *verb, const char *path);

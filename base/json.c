@@ -19,7 +19,8 @@ rh_status rh_json_parse(json_t **out, const char *text, size_t len, const char *
     /* Where jansson runs out of memory it often leaves no text. */
     if (!e.text[0] || json_error_code(&e) == json_error_out_of_memory) return rh_fail_nomem(err);
     rh_fail(err, RH_EFORMAT, "'%s' is not valid JSON: line %d: %s", name, e.line, e.text);
-    return err ? rh_place(err, name, e.line, e.column) : RH_EFORMAT;
+    rh_place(err, name, e.line, e.column);
+    return RH_EFORMAT;
 }
 
 rh_status rh_json_load(json_t **out, const char *path, rh_error *err)

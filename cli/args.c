@@ -125,16 +125,16 @@ static rh_status unknown(const char *word, size_t len, const cli_table *tables, 
 {
     char name[64];
     snprintf(name, sizeof name, "%.*s", (int)(len < 60 ? len : 60), word);
-    rh_fail(err, RH_EVALUE, "unknown option '%s'", name);
+    rh_status code = rh_fail(err, RH_EVALUE, "unknown option '%s'", name);
     const char *names[MAX_OPTIONS], *best;
     size_t n_names = 0;
     for (size_t t = 0; t < n; t++)
         for (size_t i = 0; i < tables[t].n && n_names < MAX_OPTIONS; i++) names[n_names++] = tables[t].options[i].name;
     best = cli_nearest(name + strspn(name, "-"), names, n_names, sizeof *names);
-    if (best) return rh_hint(err, "did you mean --%s?", best);
+    if (best) return rh_hinted(code, err, "did you mean --%s?", best);
     if (name[1] != '-')
-        return rh_hint(err, "if this is an expression or a text and no option, put `--` in front of it");
-    return RH_EVALUE;
+        return rh_hinted(code, err, "if this is an expression or a text and no option, put `--` in front of it");
+    return code;
 }
 
 static rh_status range_error(const cli_option *o, const char *text, const char *what, rh_error *err)
@@ -263,8 +263,8 @@ static rh_status take_value(const char **out, const found *f, const char *glued,
     const char *next = argv[*i + 1];
     /* `-p --chat` is a forgotten value, not a prompt. */
     if (!strncmp(next, "--", 2) && find_long(next + 2, strcspn(next + 2, "="), tables, n_tables).option) {
-        rh_fail(err, RH_EVALUE, "--%s needs a value: --%s %s", o->name, o->name, o->value);
-        return rh_hint(err, "if %s itself is the value, write --%s=%s", next, o->name, next);
+        return rh_hinted(rh_fail(err, RH_EVALUE, "--%s needs a value: --%s %s", o->name, o->name, o->value),
+                         err, "if %s itself is the value, write --%s=%s", next, o->name, next);
     }
     ++*i;
     *out = next;

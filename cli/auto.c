@@ -54,8 +54,8 @@ static rh_status read_prompts(found *f, const char *path, rh_error *err)
         at += n + !end;
     }
     if (f->n_prompts) return RH_OK;
-    rh_fail(err, RH_EFORMAT, "%s holds no prompt", path);
-    return rh_hint(err, "one prompt a line");
+    return rh_hinted(rh_fail(err, RH_EFORMAT, "%s holds no prompt", path),
+                     err, "one prompt a line");
 }
 
 /* With a place of its own, or --layer: as it is. Else at every layer. */

@@ -40,8 +40,8 @@ static rh_status choose(bool chosen[N_WORK], cli *c, const char *only, rh_error 
         size_t len = strcspn(at, ","), i = 0;
         while (i < N_WORK && (strlen(WORK[i].name) != len || memcmp(WORK[i].name, at, len))) i++;
         if (i == N_WORK) {
-            cli_wrong(c, err, "bench knows no '%.*s'", (int)(len < 40 ? len : 40), at);
-            return rh_hint(err, "--only takes decode, prefill, batch, extract and start");
+            return rh_hinted(cli_wrong(c, err, "bench knows no '%.*s'", (int)(len < 40 ? len : 40), at), err,
+                             "--only takes decode, prefill, batch, extract and start");
         }
         chosen[i] = true;
         at = at[len] ? at + len + 1 : NULL;

@@ -84,8 +84,8 @@ static rh_status evaluate(values *v, cli_expression *e, cli *c, const compare_fl
         memset(&c->diags, 0, sizeof c->diags);
         RH_TRY(cli_expression_beside(&v->programs[i], &v->items[i], e, c, &f->expression, exprs[i], err));
         if (v->items[i]->value) continue;
-        rh_fail(err, RH_EKIND, "'%s' is an action, and vectors are compared", exprs[i]);
-        return rh_hint(err, "leave out the action word and its mask: every vector is added at every position");
+        return rh_hinted(rh_fail(err, RH_EKIND, "'%s' is an action, and vectors are compared", exprs[i]),
+                         err, "leave out the action word and its mask: every vector is added at every position");
     }
     cli_clear_bar(c);
     cli_notes(c, rh_concepts_warnings(e->concepts));

@@ -27,9 +27,9 @@ static rh_status pick_layers(rh_vector **out, const rh_vector *v, const cli_ints
                            layers->items[i - 1]);
         if (constant || rh_vector_at(v, layers->items[i]).data) continue;
         rh_fail(err, RH_ESITE, "the vector does not exist at layer %d", layers->items[i]);
-        return v->n_layers == 1 ? rh_hint(err, "it lives at layer %d", v->layers[0])
-                                : rh_hint(err, "it has %d layers, from %d to %d", v->n_layers, v->layers[0],
-                                          v->layers[v->n_layers - 1]);
+        if (v->n_layers == 1) rh_hint(err, "it lives at layer %d", v->layers[0]);
+        else rh_hint(err, "it has %d layers, from %d to %d", v->n_layers, v->layers[0], v->layers[v->n_layers - 1]);
+        return RH_ESITE;
     }
     RH_TRY(rh_vector_new(&picked, v->d, v->hook, layers->items, (int32_t)layers->n, err));
     for (size_t i = 0; i < layers->n; i++)

@@ -107,8 +107,8 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     const cli_verb *v = cli_find_verb(name);
     if (v) return cli_help_verb(c, v, err);
     if (cli_later_verb(name)) {
-        rh_fail(err, RH_EUNSUPPORTED, "the verb '%s' is not there yet", name);
-        return rh_hint(err, "it will show %s", cli_later_verb(name));
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "the verb '%s' is not there yet", name),
+                         err, "it will show %s", cli_later_verb(name));
     }
     cli_wrong(c, err, "unknown verb '%s'", name);
     if (cli_nearest_verb(name)) rh_hint(err, "did you mean `rhumb help %s`?", cli_nearest_verb(name));

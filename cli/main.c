@@ -49,8 +49,8 @@ static rh_status run_verb(cli *c, const cli_verb *v, int argc, char **argv, rh_e
 static rh_status unknown_verb(cli *c, const char *name, rh_error *err)
 {
     if (cli_later_verb(name)) {
-        rh_fail(err, RH_EUNSUPPORTED, "the verb '%s' is not there yet", name);
-        return rh_hint(err, "it will show %s", cli_later_verb(name));
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "the verb '%s' is not there yet", name),
+                         err, "it will show %s", cli_later_verb(name));
     }
     cli_wrong(c, err, name[0] == '-' ? "the verb comes first, not '%s'" : "unknown verb '%s'", name);
     if (cli_nearest_verb(name)) rh_hint(err, "did you mean `rhumb %s`?", cli_nearest_verb(name));

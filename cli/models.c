@@ -40,8 +40,8 @@ rh_status cli_model_cache_path(char **out, const cli *c, const char *name, rh_er
 {
     rh_str path = {0};
     if (!c->models_dir) {
-        rh_fail(err, RH_EIO, "there is no folder for models: neither XDG_CACHE_HOME nor HOME is set");
-        return rh_hint(err, "set one of them, or give the path of a model file");
+        return rh_hinted(rh_fail(err, RH_EIO, "there is no folder for models: neither XDG_CACHE_HOME nor HOME is set"),
+                         err, "set one of them, or give the path of a model file");
     }
     rh_str_printf(&path, "%s/%s.gguf", c->models_dir, name);
     if (path.failed) {
@@ -56,15 +56,15 @@ static rh_status not_found(const cli *c, const char *word, rh_error *err)
 {
     const cli_known_model *known = cli_known(word);
     if (known) {
-        rh_fail(err, RH_EIO, "the model '%s' has not been fetched", word);
-        return rh_hint(err, "rhumb fetch %s", word);
+        return rh_hinted(rh_fail(err, RH_EIO, "the model '%s' has not been fetched", word),
+                         err, "rhumb fetch %s", word);
     }
-    rh_fail(err, RH_EIO, "there is no model '%s': no file, no folder, and no short name", word);
+    rh_status code = rh_fail(err, RH_EIO, "there is no model '%s': no file, no folder, and no short name", word);
     const char *near = cli_nearest(word, &KNOWN[0].name, CLI_COUNT(KNOWN), sizeof *KNOWN);
-    if (near) return rh_hint(err, "did you mean %s?", near);
-    if (strchr(word, '/') || strchr(word, '.')) return rh_hint(err, "check the path");
+    if (near) return rh_hinted(code, err, "did you mean %s?", near);
+    if (strchr(word, '/') || strchr(word, '.')) return rh_hinted(code, err, "check the path");
     (void)c;
-    return rh_hint(err, "short names are %s and %s", KNOWN[0].name, KNOWN[1].name);
+    return rh_hinted(code, err, "short names are %s and %s", KNOWN[0].name, KNOWN[1].name);
 }
 
 rh_status cli_resolve_model(char **out, const cli *c, const char *word, rh_error *err)

@@ -121,7 +121,8 @@ static rh_status start(pid_t *out, const char *dir, char *const *argv, rh_error 
     if (got == (ssize_t)sizeof e) {
         waitpid(pid, NULL, 0);
         rh_fail(err, RH_EIO, "cannot start %s, which downloads the model: %s", argv[0], strerror(e));
-        return e == ENOENT ? rh_hint(err, "apt-get install python3 python3-pip") : RH_EIO;
+        if (e == ENOENT) rh_hint(err, "apt-get install python3 python3-pip");
+        return RH_EIO;
     }
     *out = pid;
     return RH_OK;

@@ -68,8 +68,8 @@ static rh_status run_save(repl *r, const char *rest, rh_error *err)
         n -= 2;
     }
     if (!n) {
-        rh_fail(err, RH_EVALUE, "save needs the name of a file");
-        return rh_hint(err, "save city.rhumb");
+        return rh_hinted(rh_fail(err, RH_EVALUE, "save needs the name of a file"),
+                         err, "save city.rhumb");
     }
     char *path = rh_strndup(rest, n);
     if (!path) return rh_fail_nomem(err);

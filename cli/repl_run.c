@@ -93,8 +93,8 @@ static rh_status needs_tokenizer(const repl *r, rh_error *err)
 {
     if (r->m && r->m->tokenizer) return RH_OK;
     if (r->m) return rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer, so it cannot read a prompt", r->m->name);
-    rh_fail(err, RH_EMODEL, "no model is open, and steering needs one");
-    return rh_hint(err, "start with `rhumb repl MODEL`, or with a book that names one");
+    return rh_hinted(rh_fail(err, RH_EMODEL, "no model is open, and steering needs one"),
+                     err, "start with `rhumb repl MODEL`, or with a book that names one");
 }
 
 static rh_status print_steered(repl *r, rh_steer_report *report, rh_error *err)

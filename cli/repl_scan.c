@@ -4,7 +4,7 @@
 
 #include "dsl/lexer.h"
 
-static repl_piece_kind kind_of(rh_token_kind kind)
+static repl_piece_kind kind_of(rh_lexeme_kind kind)
 {
     switch (kind) {
     case RH_TOK_END: return REPL_END;
@@ -24,7 +24,7 @@ repl_piece repl_piece_at(const char *text, size_t from)
     rh_lexer lexer;
     rh_lexer_init(&lexer, &source);
     if (from > lexer.at) lexer.at = (uint32_t)from;
-    rh_token t = rh_lex(&lexer);
+    rh_lexeme t = rh_lex(&lexer);
     return (repl_piece){kind_of(t.kind), t.start, t.end};
 }
 
@@ -37,10 +37,10 @@ bool repl_piece_is(const char *text, const repl_piece *p, const char *word)
 char *repl_piece_string(const char *text, const repl_piece *p)
 {
     rh_source source = {.name = "", .text = text, .len = strlen(text)};
-    rh_token t = {.kind = RH_TOK_STRING, .start = p->start, .end = p->end};
+    rh_lexeme t = {.kind = RH_TOK_STRING, .start = p->start, .end = p->end};
     rh_arena *arena = rh_arena_new();
     size_t len;
-    const char *s = arena ? rh_token_string(arena, &source, &t, &len) : NULL;
+    const char *s = arena ? rh_lexeme_string(arena, &source, &t, &len) : NULL;
     char *copy = s ? rh_strdup(s) : NULL;
     rh_arena_free(arena);
     return copy;

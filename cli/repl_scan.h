@@ -1,5 +1,4 @@
-/* repl_scan.h - a line's pieces as the language cuts them. Apart from the rest because the language and
- * the engine both call their pieces tokens. Knows text only. */
+/* repl_scan.h - a line's pieces as the language cuts them. Knows text only. */
 #ifndef RH_CLI_REPL_SCAN_H
 #define RH_CLI_REPL_SCAN_H
 

@@ -75,8 +75,8 @@ static rh_status print_line(repl *r, const char *label, const char *text, rh_err
 rh_status repl_undo(repl *r, rh_error *err)
 {
     if (!r->n) {
-        rh_fail(err, RH_EVALUE, "there is nothing to take back");
-        return rh_hint(err, "statements are taken back: let, layer, include, actions; the book given with -b stays");
+        return rh_hinted(rh_fail(err, RH_EVALUE, "there is nothing to take back"),
+                         err, "statements are taken back: let, layer, include, actions; the book given with -b stays");
     }
     repl_statement *last = &r->statements[--r->n];
     rh_status status = print_line(r, "taken back: ", last->text, err);

@@ -34,8 +34,8 @@ static rh_status read_prompt(char **out, cli *c, const steer_flags *f, rh_error 
     size_t len = 0;
     if (f->text && f->file) return cli_wrong(c, err, "give --prompt or --prompt-file, not both");
     if (!f->text && !f->file) {
-        cli_wrong(c, err, "steer needs a prompt");
-        return rh_hint(err, "-p 'Name a city.', --prompt-file FILE, or -p - for stdin");
+        return rh_hinted(cli_wrong(c, err, "steer needs a prompt"), err,
+                         "-p 'Name a city.', --prompt-file FILE, or -p - for stdin");
     }
     if (f->text && strcmp(f->text, "-")) {
         *out = rh_strdup(f->text);

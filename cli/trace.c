@@ -47,8 +47,8 @@ static rh_status parse_sites(wanted *w, cli *c, const char *text, rh_error *err)
             for (int h = 0; h < RH_N_HOOKS; h++) w->hook[h] = true;
         } else if (rh_hook_parse(&hook, at, len)) w->hook[hook] = true;
         else {
-            cli_wrong(c, err, "--sites knows no '%.*s'", (int)(len < 60 ? len : 60), at);
-            return rh_hint(err, "sites are embed, resid_pre, attn_z, attn_out, mlp_in, mlp_out, resid_post, logits; or all");
+            return rh_hinted(cli_wrong(c, err, "--sites knows no '%.*s'", (int)(len < 60 ? len : 60), at), err,
+                             "sites are embed, resid_pre, attn_z, attn_out, mlp_in, mlp_out, resid_post, logits; or all");
         }
         if (!at[len]) return RH_OK;
         at += len + 1;

@@ -24,8 +24,8 @@ static rh_status from_texts(cli_prompts *out, const rh_model *m, const cli_trace
     rh_prompt_options o;
     cli_prompt_options(&o, &in->prompt);
     if (!m->tokenizer) {
-        rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer, so it cannot read a text", m->name);
-        return rh_hint(err, "give token ids: --tokens 1,2,3");
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer, so it cannot read a text", m->name),
+                         err, "give token ids: --tokens 1,2,3");
     }
     for (size_t i = 0; i < in->texts.n; i++) {
         const char *text = in->texts.items[i];

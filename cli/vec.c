@@ -24,9 +24,9 @@ static rh_status save(cli *c, const cli_expression *e, const char *expr, const c
     const rh_value *value = e->evaluation->value;
     char *metadata = NULL, created[CLI_WHEN];
     if (!value || value->kind != RH_VALUE_VECTOR) {
-        rh_fail(err, RH_EKIND, "only a vector can be saved, and this is %s",
-                !value ? "an action" : value->kind == RH_VALUE_SCALAR ? "a scalar" : "a span");
-        return rh_hint(err, "leave out --output");
+        return rh_hinted(rh_fail(err, RH_EKIND, "only a vector can be saved, and this is %s",
+                !value ? "an action" : value->kind == RH_VALUE_SCALAR ? "a scalar" : "a span"),
+                         err, "leave out --output");
     }
     cli_when(created);
     RH_TRY(rh_concepts_metadata(&metadata, e->concepts, expr, value->vector, created, err));

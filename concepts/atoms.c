@@ -107,9 +107,9 @@ static rh_status check_model(rh_concepts *c, const rh_loaded *l, rh_error *err)
     if (c->options.force_model)
         return rh_concepts_warn(c, err, "%s was made on %.80s (%.12s…), not on %s (%.12s…)", l->path, name,
                                 fingerprint, c->model->name, c->model->fingerprint);
-    rh_fail(err, RH_EMODEL, "'%.200s' was made on %.80s (%.12s…), not on %.80s (%.12s…)", l->path, name,
-            fingerprint, c->model->name, c->model->fingerprint);
-    return rh_hint(err, "compute it again on this model, or use --force-model");
+    return rh_hinted(rh_fail(err, RH_EMODEL, "'%.200s' was made on %.80s (%.12s…), not on %.80s (%.12s…)", l->path, name,
+            fingerprint, c->model->name, c->model->fingerprint),
+                     err, "compute it again on this model, or use --force-model");
 }
 
 static rh_status check_shape(const rh_concepts *c, const rh_loaded *l, rh_error *err)

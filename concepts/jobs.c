@@ -270,8 +270,8 @@ done:
 
 static rh_status need_model(const rh_atom_request *r, rh_error *err)
 {
-    rh_fail(err, RH_EMODEL, "%s needs a model, and none was given", rh_atom_word(r->spec->kind));
-    return rh_hint(err, "name one on the command line (-m MODEL), or with a line  model \"…\"  in the book");
+    return rh_hinted(rh_fail(err, RH_EMODEL, "%s needs a model, and none was given", rh_atom_word(r->spec->kind)),
+                     err, "name one on the command line (-m MODEL), or with a line  model \"…\"  in the book");
 }
 
 rh_status rh_jobs_compute(rh_concepts *c, const rh_atom_request *requests, int32_t n, int32_t *culprit,

@@ -59,9 +59,9 @@ rh_status rh_keep_alloc(rh_pass *p, rh_error *err)
     static const double GiB = 1024.0 * 1024.0 * 1024.0;
     double bytes = rh_keep_bytes(p);
     if (bytes > (double)RH_KEEP_MAX) {
-        rh_fail(err, RH_ELIMIT, "what these sources keep in memory while the model runs takes %.1f GiB; the bound is %.0f GiB",
-                bytes / GiB, (double)RH_KEEP_MAX / GiB);
-        return rh_hint(err, "ask for fewer layers (… @ 14), or give fewer texts; dim keeps sums alone");
+        return rh_hinted(rh_fail(err, RH_ELIMIT, "what these sources keep in memory while the model runs takes %.1f GiB; the bound is %.0f GiB",
+                bytes / GiB, (double)RH_KEEP_MAX / GiB),
+                         err, "ask for fewer layers (… @ 14), or give fewer texts; dim keeps sums alone");
     }
     for (size_t i = 0; i < p->n_atoms; i++) RH_TRY(alloc_atom(&p->atoms[i], err));
     return RH_OK;

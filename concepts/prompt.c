@@ -12,8 +12,8 @@
 static rh_status need_tokenizer(const rh_model *m, rh_error *err)
 {
     if (m->tokenizer) return RH_OK;
-    rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer", m->name);
-    return rh_hint(err, "use a GGUF file of the model, or give token ids where a verb takes them");
+    return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer", m->name),
+                     err, "use a GGUF file of the model, or give token ids where a verb takes them");
 }
 
 /* Does the sequence begin with the BOS of a model whose rule is to add one? (ChatML's first
@@ -46,8 +46,8 @@ static rh_status chat_tokens(rh_tokens *tokens, const rh_model *m, const char *t
 {
     rh_chat chat = o->template_ ? o->template_ : rh_tokenizer_chat(m->tokenizer);
     if (chat == RH_CHAT_NONE) {
-        rh_fail(err, RH_EUNSUPPORTED, "'%s' has no chat template that Rhumb knows", m->name);
-        return rh_hint(err, "leave chat out, or write the turns into the text and use --special");
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s' has no chat template that Rhumb knows", m->name),
+                         err, "leave chat out, or write the turns into the text and use --special");
     }
     size_t begin, end;
     return rh_chat_prompt(m->tokenizer, chat, tokens, o->system, text, len, o->special, &begin, &end, err);
@@ -154,9 +154,9 @@ rh_status rh_prompt_positions(int32_t *out, int32_t *n, const rh_prompt *p, rh_a
 static rh_status check_context(const rh_model *m, int32_t n, rh_error *err)
 {
     if (n <= m->config.n_ctx) return RH_OK;
-    rh_fail(err, RH_ELIMIT, "the text is %d tokens long, and the model's context %d", (int)n,
-            (int)m->config.n_ctx);
-    return rh_hint(err, "shorten it");
+    return rh_hinted(rh_fail(err, RH_ELIMIT, "the text is %d tokens long, and the model's context %d", (int)n,
+            (int)m->config.n_ctx),
+                     err, "shorten it");
 }
 
 rh_status rh_text_prompt_make(rh_text_prompt *out, const rh_model *m, const rh_atom_spec *spec,

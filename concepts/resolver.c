@@ -32,8 +32,8 @@ rh_extract_stats rh_concepts_stats(const rh_concepts *c) { return c->stats; }
 static rh_status describe_texts(rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
 {
     if (spec->chat && c->model && c->model->tokenizer && rh_tokenizer_chat(c->model->tokenizer) == RH_CHAT_NONE) {
-        rh_fail(err, RH_EUNSUPPORTED, "'%.200s' has no chat template that Rhumb knows", c->model->name);
-        return rh_hint(err, "leave chat=true out");
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%.200s' has no chat template that Rhumb knows", c->model->name),
+                         err, "leave chat=true out");
     }
     if (rh_reads_pairs(spec->kind)) {
         bool paired = false;
@@ -117,9 +117,9 @@ static rh_status fill_simple(rh_concepts *c, const rh_atom_request *r, rh_error 
     case RH_ATOM_TOKEN:
     case RH_ATOM_UNEMBED:
         if (c->model) return rh_atom_fill_token(c, r, err);
-        rh_fail(err, RH_EMODEL, "%s needs a model, and none was given",
-                r->spec->kind == RH_ATOM_TOKEN ? "token" : "unembed");
-        return rh_hint(err, "name one on the command line (-m MODEL), or with a line  model \"…\"  in the book");
+        return rh_hinted(rh_fail(err, RH_EMODEL, "%s needs a model, and none was given",
+                r->spec->kind == RH_ATOM_TOKEN ? "token" : "unembed"),
+                         err, "name one on the command line (-m MODEL), or with a line  model \"…\"  in the book");
     case RH_ATOM_LOAD: return rh_atom_fill_load(c, r, err);
     case RH_ATOM_RANDOM:
         RH_TRY(rh_atom_fill_random(r, err));

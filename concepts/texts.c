@@ -137,8 +137,8 @@ static rh_status add_row(rh_job_texts *t, rh_concepts *c, const rh_job *job, con
 
 rh_status rh_pca_needs_pairs(const rh_atom_spec *spec, rh_error *err)
 {
-    rh_fail(err, RH_EVALUE, "'%.200s' has a text and a label a row; pca needs pairs (positive,negative)", spec->text);
-    return rh_hint(err, "dim, lda and logreg take texts without pairs");
+    return rh_hinted(rh_fail(err, RH_EVALUE, "'%.200s' has a text and a label a row; pca needs pairs (positive,negative)", spec->text),
+                     err, "dim, lda and logreg take texts without pairs");
 }
 
 rh_status rh_job_read(rh_job_texts *texts, rh_concepts *c, const rh_job *job, rh_pass *pass, int32_t atom,

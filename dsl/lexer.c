@@ -35,18 +35,18 @@ static bool starts_name(const rh_lexer *l, uint32_t at)
 }
 
 /* A token [start, end); the lexer goes on behind it. */
-static rh_token token(rh_lexer *l, rh_token_kind kind, uint32_t start, uint32_t end)
+static rh_lexeme token(rh_lexer *l, rh_lexeme_kind kind, uint32_t start, uint32_t end)
 {
-    rh_token t = {.kind = kind, .start = start, .end = end, .line_start = l->line_start};
+    rh_lexeme t = {.kind = kind, .start = start, .end = end, .line_start = l->line_start};
     l->at = end;
     l->line_start = kind == RH_TOK_NEWLINE;
     return t;
 }
 
 /* What is wrong is [start, end); scanning goes on at `resume`. */
-static rh_token bad(rh_lexer *l, rh_lex_fault fault, uint32_t start, uint32_t end, uint32_t resume)
+static rh_lexeme bad(rh_lexer *l, rh_lex_fault fault, uint32_t start, uint32_t end, uint32_t resume)
 {
-    rh_token t = token(l, RH_TOK_BAD, start, end);
+    rh_lexeme t = token(l, RH_TOK_BAD, start, end);
     t.fault = fault;
     l->at = resume;
     return t;
@@ -59,7 +59,7 @@ static uint32_t digits(const rh_lexer *l, uint32_t at)
 }
 
 /* digits [ "." digits ] [ exp ] | "." digits [ exp ]; a dot without a digit behind it is not ours. */
-static rh_token number(rh_lexer *l)
+static rh_lexeme number(rh_lexer *l)
 {
     uint32_t start = l->at, at = digits(l, start);
     bool integer = true;
@@ -80,12 +80,12 @@ static rh_token number(rh_lexer *l)
         while ((len = code_point(l, end, &cp)) > 0 && rh_is_name_part(cp)) end += (uint32_t)len;
         return bad(l, RH_LEX_LETTER, start, end, end);
     }
-    rh_token t = token(l, RH_TOK_NUMBER, start, at);
+    rh_lexeme t = token(l, RH_TOK_NUMBER, start, at);
     t.integer = integer;
     return t;
 }
 
-static rh_token name(rh_lexer *l)
+static rh_lexeme name(rh_lexer *l)
 {
     uint32_t start = l->at, at = start, cp;
     size_t len;
@@ -109,7 +109,7 @@ static uint32_t rest_of_string(const rh_lexer *l, uint32_t at)
     return at;
 }
 
-static rh_token string(rh_lexer *l)
+static rh_lexeme string(rh_lexer *l)
 {
     uint32_t start = l->at, at = start + 1, cp;
     for (;;) {
@@ -155,9 +155,9 @@ static bool skip_blanks(rh_lexer *l)
     }
 }
 
-rh_token rh_lex(rh_lexer *l)
+rh_lexeme rh_lex(rh_lexer *l)
 {
-    static const struct { char text[3]; rh_token_kind kind; } marks[] = { /* longer ones first */
+    static const struct { char text[3]; rh_lexeme_kind kind; } marks[] = { /* longer ones first */
         {"..", RH_TOK_DOTDOT}, {"<=", RH_TOK_LESS_EQUAL}, {">=", RH_TOK_GREATER_EQUAL}, {"<", RH_TOK_LESS},
         {">", RH_TOK_GREATER}, {"+", RH_TOK_PLUS}, {"-", RH_TOK_MINUS}, {"*", RH_TOK_STAR}, {"/", RH_TOK_SLASH},
         {"(", RH_TOK_OPEN}, {")", RH_TOK_CLOSE}, {"[", RH_TOK_LBRACKET}, {"]", RH_TOK_RBRACKET},
@@ -211,7 +211,7 @@ static void complain_stray(rh_diags *diags, const rh_source *source, rh_range at
     if (hint) rh_diag_hint(d, "%s", hint);
 }
 
-void rh_lex_complain(rh_diags *diags, const rh_source *source, const rh_token *t)
+void rh_lex_complain(rh_diags *diags, const rh_source *source, const rh_lexeme *t)
 {
     rh_range at = {source, t->start, t->end};
     rh_diag *d;
@@ -250,7 +250,7 @@ void rh_lex_complain(rh_diags *diags, const rh_source *source, const rh_token *t
     }
 }
 
-const char *rh_token_string(rh_arena *a, const rh_source *source, const rh_token *t, size_t *len)
+const char *rh_lexeme_string(rh_arena *a, const rh_source *source, const rh_lexeme *t, size_t *len)
 {
     char *out = rh_arena_alloc(a, (size_t)(t->end - t->start), 1); /* two quotes: room for the NUL */
     if (!out) return NULL;
@@ -268,7 +268,7 @@ const char *rh_token_string(rh_arena *a, const rh_source *source, const rh_token
     return out;
 }
 
-bool rh_token_integer(uint64_t *out, const rh_source *source, const rh_token *t, uint64_t max)
+bool rh_lexeme_integer(uint64_t *out, const rh_source *source, const rh_lexeme *t, uint64_t max)
 {
     uint64_t value = 0;
     for (uint32_t at = t->start; at < t->end; at++) {

@@ -5,7 +5,7 @@
 
 #include "dsl/diag.h"
 
-typedef enum rh_token_kind {
+typedef enum rh_lexeme_kind {
     RH_TOK_END = 0, /* of the text */
     RH_TOK_NEWLINE,
     RH_TOK_SEMICOLON,
@@ -18,7 +18,7 @@ typedef enum rh_token_kind {
     RH_TOK_COMMA, RH_TOK_EQUALS, RH_TOK_AT, RH_TOK_DOT, RH_TOK_DOTDOT,
     RH_TOK_LESS, RH_TOK_GREATER, RH_TOK_LESS_EQUAL, RH_TOK_GREATER_EQUAL,
     RH_TOK_BAD
-} rh_token_kind;
+} rh_lexeme_kind;
 
 typedef enum rh_lex_fault { /* of RH_TOK_BAD */
     RH_LEX_OK = 0,
@@ -30,13 +30,13 @@ typedef enum rh_lex_fault { /* of RH_TOK_BAD */
     RH_LEX_CONTROL         /* a control character in a string */
 } rh_lex_fault;
 
-typedef struct rh_token {
-    rh_token_kind kind;
+typedef struct rh_lexeme {
+    rh_lexeme_kind kind;
     uint32_t start, end;   /* bytes; of a bad token: the part that is wrong */
     bool line_start;       /* first on its line */
     bool integer;          /* NUMBER: digits only */
     rh_lex_fault fault;
-} rh_token;
+} rh_lexeme;
 
 typedef struct rh_lexer {
     const rh_source *source;
@@ -45,13 +45,13 @@ typedef struct rh_lexer {
 } rh_lexer;
 
 void rh_lexer_init(rh_lexer *l, const rh_source *source); /* a BOM is skipped */
-rh_token rh_lex(rh_lexer *l);                             /* always moves on, until RH_TOK_END */
+rh_lexeme rh_lex(rh_lexer *l);                             /* always moves on, until RH_TOK_END */
 /* Add the error of a bad token. */
-void rh_lex_complain(rh_diags *diags, const rh_source *source, const rh_token *t);
+void rh_lex_complain(rh_diags *diags, const rh_source *source, const rh_lexeme *t);
 
 /* A string token's text without quotes and escapes, in the arena; NULL: no memory. */
-const char *rh_token_string(rh_arena *a, const rh_source *source, const rh_token *t, size_t *len);
+const char *rh_lexeme_string(rh_arena *a, const rh_source *source, const rh_lexeme *t, size_t *len);
 /* Value of an integer token; false if it exceeds max. */
-bool rh_token_integer(uint64_t *out, const rh_source *source, const rh_token *t, uint64_t max);
+bool rh_lexeme_integer(uint64_t *out, const rh_source *source, const rh_lexeme *t, uint64_t max);
 
 #endif

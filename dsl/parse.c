@@ -20,9 +20,9 @@ void rh_parser_start(rh_parser *p, rh_arena *a, const rh_source *source, rh_diag
 
 void rh_next(rh_parser *p)
 {
-    rh_token_kind kind = p->tok.kind;
+    rh_lexeme_kind kind = p->tok.kind;
     if (kind == RH_TOK_OPEN || kind == RH_TOK_LBRACKET) {
-        if (p->brackets <= RH_MAX_NESTING) p->opened[p->brackets] = rh_token_range(p);
+        if (p->brackets <= RH_MAX_NESTING) p->opened[p->brackets] = rh_lexeme_range(p);
         p->brackets++;
     }
     if ((kind == RH_TOK_CLOSE || kind == RH_TOK_RBRACKET) && p->brackets > 0) p->brackets--;
@@ -31,14 +31,14 @@ void rh_next(rh_parser *p)
     while (p->brackets > 0 && p->tok.kind == RH_TOK_NEWLINE);
 }
 
-bool rh_accept(rh_parser *p, rh_token_kind kind)
+bool rh_accept(rh_parser *p, rh_lexeme_kind kind)
 {
     if (p->tok.kind != kind) return false;
     rh_next(p);
     return true;
 }
 
-rh_slice rh_token_slice(const rh_parser *p)
+rh_slice rh_lexeme_slice(const rh_parser *p)
 {
     return (rh_slice){p->source->text + p->tok.start, p->tok.end - p->tok.start};
 }
@@ -53,16 +53,16 @@ bool rh_at_end(const rh_parser *p)
     return p->tok.kind == RH_TOK_NEWLINE || p->tok.kind == RH_TOK_SEMICOLON || p->tok.kind == RH_TOK_END;
 }
 
-rh_token rh_peek(const rh_parser *p)
+rh_lexeme rh_peek(const rh_parser *p)
 {
     rh_lexer copy = p->lexer;
-    rh_token t;
+    rh_lexeme t;
     do t = rh_lex(&copy);
     while (p->brackets > 0 && t.kind == RH_TOK_NEWLINE);
     return t;
 }
 
-rh_range rh_token_range(const rh_parser *p)
+rh_range rh_lexeme_range(const rh_parser *p)
 {
     if (p->tok.kind == RH_TOK_NEWLINE || p->tok.kind == RH_TOK_END) {
         uint32_t at = p->last_end ? p->last_end : p->tok.start;
@@ -125,7 +125,7 @@ bool rh_expected(rh_parser *p, const char *what)
     }
     if (unclosed(p)) return false;
     describe(found, p);
-    rh_diag *d = rh_diag_add(p->diags, RH_ESYNTAX, rh_token_range(p), "expected %s, found %s", what, found);
+    rh_diag *d = rh_diag_add(p->diags, RH_ESYNTAX, rh_lexeme_range(p), "expected %s, found %s", what, found);
     if (p->tok.kind == RH_TOK_DOT && (what[0] == '\'' || strncmp(what, "an operator", 11) == 0))
         rh_diag_hint(d, "file names stand in double quotes: dim(\"rain.csv\")");
     if (p->tok.kind == RH_TOK_EQUALS && strncmp(what, "an operator", 11) == 0)
@@ -139,7 +139,7 @@ bool rh_enter(rh_parser *p)
         p->nesting++;
         return true;
     }
-    return rh_complain(p, RH_ELIMIT, rh_token_range(p), "nested more than 200 deep",
+    return rh_complain(p, RH_ELIMIT, rh_lexeme_range(p), "nested more than 200 deep",
                        "give the inner parts names with let");
 }
 
@@ -169,10 +169,10 @@ bool rh_push(rh_parser *p, void *items, int32_t *n, int32_t *capacity, size_t si
 bool rh_parse_int(rh_parser *p, uint64_t *out, uint64_t max, const char *what)
 {
     if (p->tok.kind != RH_TOK_NUMBER || !p->tok.integer) return rh_expected(p, what);
-    if (!rh_token_integer(out, p->source, &p->tok, max)) {
+    if (!rh_lexeme_integer(out, p->source, &p->tok, max)) {
         char hint[64];
         snprintf(hint, sizeof hint, "at most %llu", (unsigned long long)max);
-        return rh_complain(p, RH_EVALUE, rh_token_range(p), "this number is too large here", hint);
+        return rh_complain(p, RH_EVALUE, rh_lexeme_range(p), "this number is too large here", hint);
     }
     rh_next(p);
     return true;
@@ -181,9 +181,9 @@ bool rh_parse_int(rh_parser *p, uint64_t *out, uint64_t max, const char *what)
 bool rh_parse_string(rh_parser *p, rh_slice *text, rh_range *range, const char *what)
 {
     if (p->tok.kind != RH_TOK_STRING) return rh_expected(p, what);
-    text->text = rh_token_string(p->arena, p->source, &p->tok, &text->len);
+    text->text = rh_lexeme_string(p->arena, p->source, &p->tok, &text->len);
     if (!text->text) return rh_parser_nomem(p);
-    *range = rh_token_range(p);
+    *range = rh_lexeme_range(p);
     rh_next(p);
     return true;
 }

@@ -10,7 +10,7 @@ typedef struct rh_parser {
     rh_arena *arena;
     const rh_source *source;
     rh_lexer lexer;
-    rh_token tok;        /* the current one */
+    rh_lexeme tok;        /* the current one */
     uint32_t last_end;   /* end of the token before it */
     int brackets;        /* open ( and [: newlines are blanks inside */
     rh_range opened[RH_MAX_NESTING + 2]; /* where */
@@ -23,13 +23,13 @@ void rh_parser_start(rh_parser *p, rh_arena *a, const rh_source *source, rh_diag
 
 /* ---- tokens --------------------------------------------------------------------------- */
 void rh_next(rh_parser *p);                     /* also counts brackets */
-bool rh_accept(rh_parser *p, rh_token_kind kind);
+bool rh_accept(rh_parser *p, rh_lexeme_kind kind);
 bool rh_at_word(const rh_parser *p, const char *word);
 bool rh_at_end(const rh_parser *p);             /* of the statement: newline, ; or end of text */
-rh_token rh_peek(const rh_parser *p);           /* the token after the current one */
-rh_range rh_token_range(const rh_parser *p);    /* of the current token; at an end: behind the last one */
+rh_lexeme rh_peek(const rh_parser *p);           /* the token after the current one */
+rh_range rh_lexeme_range(const rh_parser *p);    /* of the current token; at an end: behind the last one */
 rh_range rh_range_from(const rh_parser *p, uint32_t start); /* up to the last token */
-rh_slice rh_token_slice(const rh_parser *p);
+rh_slice rh_lexeme_slice(const rh_parser *p);
 
 /* ---- errors; all return false ------------------------------------------------------------ */
 bool rh_expected(rh_parser *p, const char *what); /* "expected `what`, found …" at the current token */

@@ -37,7 +37,7 @@ static int compare_int32(const void *a, const void *b)
 static bool parse_layer(rh_parser *p, int32_t *out)
 {
     uint64_t layer;
-    if (p->tok.kind == RH_TOK_MINUS) return rh_complain(p, RH_EVALUE, rh_token_range(p), "layers count from 0", NULL);
+    if (p->tok.kind == RH_TOK_MINUS) return rh_complain(p, RH_EVALUE, rh_lexeme_range(p), "layers count from 0", NULL);
     if (!rh_parse_int(p, &layer, RH_MAX_LAYER, "a layer")) return false;
     *out = (int32_t)layer;
     return true;
@@ -81,12 +81,12 @@ static bool parse_layer_list(rh_parser *p, rh_site_ast *out)
 
 static bool parse_hook(rh_parser *p, rh_site_ast *out)
 {
-    rh_slice name = rh_token_slice(p);
+    rh_slice name = rh_lexeme_slice(p);
     if (p->tok.kind != RH_TOK_NAME) return rh_expected(p, "a hook such as resid_post");
     if (!rh_hook_parse(&out->hook, name.text, name.len)) {
         rh_nearest near = rh_nearest_to(name.text, name.len);
         for (int h = 0; h < RH_N_HOOKS; h++) rh_nearest_try(&near, rh_hook_name((rh_hook)h), strlen(rh_hook_name((rh_hook)h)));
-        rh_diag *d = rh_diag_add(p->diags, RH_ENAME, rh_token_range(p), "unknown hook '%.*s'", (int)name.len, name.text);
+        rh_diag *d = rh_diag_add(p->diags, RH_ENAME, rh_lexeme_range(p), "unknown hook '%.*s'", (int)name.len, name.text);
         if (near.best)
             rh_diag_hint(d, "did you mean %s?", near.best);
         else
@@ -122,8 +122,8 @@ bool rh_parse_site(rh_parser *p, rh_site_ast *out, bool hook_allowed)
 /* name "=" value: a word, a string or a number, which the option's type will judge */
 static bool parse_option(rh_parser *p, rh_arg *arg)
 {
-    arg->option = rh_token_slice(p);
-    arg->option_range = rh_token_range(p);
+    arg->option = rh_lexeme_slice(p);
+    arg->option_range = rh_lexeme_range(p);
     rh_next(p);
     rh_next(p);
     uint32_t start = p->tok.start;
@@ -133,7 +133,7 @@ static bool parse_option(rh_parser *p, rh_arg *arg)
         if (!digits) return rh_parser_nomem(p);
         rh_status status = rh_number_parse(&arg->number, digits);
         if (status == RH_ENOMEM) return rh_parser_nomem(p);
-        if (status) return rh_complain(p, RH_EVALUE, rh_token_range(p), "this number is out of range", NULL);
+        if (status) return rh_complain(p, RH_EVALUE, rh_lexeme_range(p), "this number is out of range", NULL);
         if (minus) arg->number = -arg->number;
         arg->kind = RH_OPTION_NUMBER;
         rh_next(p);
@@ -142,7 +142,7 @@ static bool parse_option(rh_parser *p, rh_arg *arg)
         if (!rh_parse_string(p, &arg->text, &arg->value_range, "a string")) return false;
     } else if (!minus && p->tok.kind == RH_TOK_NAME) {
         arg->kind = RH_OPTION_WORD;
-        arg->text = rh_token_slice(p);
+        arg->text = rh_lexeme_slice(p);
         rh_next(p);
     } else {
         return rh_expected(p, "the option's value");
@@ -220,11 +220,11 @@ static rh_expr *parse_number(rh_parser *p)
         return NULL;
     }
     if (status) {
-        rh_complain(p, RH_EVALUE, rh_token_range(p), "this number is out of range", "a scalar is a float64");
+        rh_complain(p, RH_EVALUE, rh_lexeme_range(p), "this number is out of range", "a scalar is a float64");
         return NULL;
     }
     e->integer = p->tok.integer;
-    if (e->integer) e->integer_fits = rh_token_integer(&e->whole, p->source, &p->tok, UINT64_MAX);
+    if (e->integer) e->integer_fits = rh_lexeme_integer(&e->whole, p->source, &p->tok, UINT64_MAX);
     rh_next(p);
     return end_expr(p, e);
 }
@@ -233,8 +233,8 @@ static rh_expr *parse_name(rh_parser *p)
 {
     rh_expr *e = new_expr(p, RH_EXPR_NAME, p->tok.start);
     if (!e) return NULL;
-    e->name = rh_token_slice(p);
-    e->name_range = rh_token_range(p);
+    e->name = rh_lexeme_slice(p);
+    e->name_range = rh_lexeme_range(p);
     rh_next(p);
     if (p->tok.kind == RH_TOK_OPEN) {
         e->kind = RH_EXPR_CALL;
@@ -271,7 +271,7 @@ static rh_expr *parse_primary(rh_parser *p)
         if (rh_is_statement_word(p->source->text + p->tok.start, p->tok.end - p->tok.start)) break;
         return parse_name(p);
     case RH_TOK_STRING:
-        rh_complain(p, RH_EKIND, rh_token_range(p), "a string is not a value",
+        rh_complain(p, RH_EKIND, rh_lexeme_range(p), "a string is not a value",
                     "a text's direction is act(\"…\"), a file's dim(\"…\") or load(\"…\")");
         return NULL;
     default: break;
@@ -298,7 +298,7 @@ static rh_expr *parse_pinned(rh_parser *p)
     e->items = item;
     e->n_items = 1;
     if (p->tok.kind == RH_TOK_AT) {
-        rh_complain(p, RH_ESYNTAX, rh_token_range(p), "a second @", "to select from a family, write (v @ 14..18) @ 16");
+        rh_complain(p, RH_ESYNTAX, rh_lexeme_range(p), "a second @", "to select from a family, write (v @ 14..18) @ 16");
         return NULL;
     }
     return end_expr(p, e);
@@ -325,8 +325,8 @@ static rh_expr *parse_unary(rh_parser *p)
 }
 
 /* One level of left-associative operators: the items of a + b - c side by side. */
-static rh_expr *parse_items(rh_parser *p, rh_expr_kind kind, rh_expr *(*operand)(rh_parser *), rh_token_kind op1,
-                            rh_token_kind op2)
+static rh_expr *parse_items(rh_parser *p, rh_expr_kind kind, rh_expr *(*operand)(rh_parser *), rh_lexeme_kind op1,
+                            rh_lexeme_kind op2)
 {
     uint32_t start = p->tok.start;
     rh_item item = {.expr = operand(p), .op = kind == RH_EXPR_SUM ? '+' : '*'};
@@ -336,7 +336,7 @@ static rh_expr *parse_items(rh_parser *p, rh_expr_kind kind, rh_expr *(*operand)
     if (!e || !rh_push(p, &e->items, &e->n_items, &capacity, sizeof item, &item)) return NULL;
     while (p->tok.kind == op1 || p->tok.kind == op2) {
         item.op = p->source->text[p->tok.start];
-        item.op_range = rh_token_range(p);
+        item.op_range = rh_lexeme_range(p);
         rh_next(p);
         item.expr = operand(p);
         if (!item.expr || !rh_push(p, &e->items, &e->n_items, &capacity, sizeof item, &item)) return NULL;

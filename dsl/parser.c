@@ -33,7 +33,7 @@ static bool parse_selector_word(rh_parser *p, rh_selector *s)
         {"all", RH_SEL_ALL},         {"prompt", RH_SEL_PROMPT},       {"last", RH_SEL_LAST},
         {"special", RH_SEL_SPECIAL}, {"generated", RH_SEL_GENERATED}, {"tokens", RH_SEL_TOKENS},
     };
-    rh_slice name = rh_token_slice(p);
+    rh_slice name = rh_lexeme_slice(p);
     rh_nearest near = rh_nearest_to(name.text, name.len);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (rh_is_word(name.text, name.len, words[i].word)) {
@@ -43,7 +43,7 @@ static bool parse_selector_word(rh_parser *p, rh_selector *s)
         }
         rh_nearest_try(&near, words[i].word, strlen(words[i].word));
     }
-    rh_diag *d = rh_diag_add(p->diags, RH_ESYNTAX, rh_token_range(p), "unknown selector '%.*s'", (int)name.len, name.text);
+    rh_diag *d = rh_diag_add(p->diags, RH_ESYNTAX, rh_lexeme_range(p), "unknown selector '%.*s'", (int)name.len, name.text);
     if (near.best)
         rh_diag_hint(d, "did you mean %s?", near.best);
     else
@@ -117,8 +117,8 @@ static bool parse_guard(rh_parser *p, rh_statement *s)
     if (!s->guard_threshold) return false;
     s->guard = rh_range_from(p, start);
     if (rh_at_word(p, "on"))
-        return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "positions stand in front of the guard", "steer v on last when cos(h, v) > 0.2");
-    if (rh_at_word(p, "when")) return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "an action has one guard", NULL);
+        return rh_complain(p, RH_ESYNTAX, rh_lexeme_range(p), "positions stand in front of the guard", "steer v on last when cos(h, v) > 0.2");
+    if (rh_at_word(p, "when")) return rh_complain(p, RH_ESYNTAX, rh_lexeme_range(p), "an action has one guard", NULL);
     return true;
 }
 
@@ -126,8 +126,8 @@ static bool parse_guard(rh_parser *p, rh_statement *s)
 
 static bool parse_binding_name(rh_parser *p, rh_statement *s)
 {
-    s->name = rh_token_slice(p);
-    s->name_range = rh_token_range(p);
+    s->name = rh_lexeme_slice(p);
+    s->name_range = rh_lexeme_range(p);
     if (p->tok.kind != RH_TOK_NAME) return rh_expected(p, "a name");
     if (rh_is_statement_word(s->name.text, s->name.len)) {
         rh_diag *d = rh_diag_add(p->diags, RH_ENAME, s->name_range, "'%.*s' begins a statement and cannot be a name",
@@ -215,13 +215,13 @@ static int statement_at(const rh_parser *p)
 static bool not_a_statement(rh_parser *p)
 {
     if (p->tok.kind >= RH_TOK_PLUS && p->tok.kind <= RH_TOK_SLASH)
-        return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "a line cannot begin with an operator",
+        return rh_complain(p, RH_ESYNTAX, rh_lexeme_range(p), "a line cannot begin with an operator",
                            "a statement ends with its line, except inside brackets: put it into ( )");
     if (p->tok.kind != RH_TOK_NAME) return rh_expected(p, "a statement: let, steer, ablate, scale, cap, clamp, layer, model, include");
-    rh_slice name = rh_token_slice(p);
+    rh_slice name = rh_lexeme_slice(p);
     rh_nearest near = rh_nearest_to(name.text, name.len);
     for (int i = 0; i < N_STATEMENTS; i++) rh_nearest_try(&near, STATEMENTS[i].word, strlen(STATEMENTS[i].word));
-    rh_diag *d = rh_diag_add(p->diags, RH_ESYNTAX, rh_token_range(p), "'%.*s' does not begin a statement",
+    rh_diag *d = rh_diag_add(p->diags, RH_ESYNTAX, rh_lexeme_range(p), "'%.*s' does not begin a statement",
                              name.len > 60 ? 60 : (int)name.len, name.text);
     if (rh_peek(p).kind == RH_TOK_EQUALS)
         rh_diag_hint(d, "to bind a name, write let %.*s = …", name.len > 60 ? 60 : (int)name.len, name.text);
@@ -235,7 +235,7 @@ static bool not_a_statement(rh_parser *p)
 static bool parse_statement(rh_parser *p, rh_statement *s)
 {
     uint32_t start = p->tok.start;
-    *s = (rh_statement){.word = rh_token_range(p)};
+    *s = (rh_statement){.word = rh_lexeme_range(p)};
     int which = statement_at(p);
     if (which < 0) return not_a_statement(p);
     rh_next(p);
@@ -281,11 +281,11 @@ static bool parse_one(rh_parser *p, rh_statement *s)
 {
     int which = statement_at(p);
     uint32_t start = p->tok.start;
-    *s = (rh_statement){.word = rh_token_range(p)};
+    *s = (rh_statement){.word = rh_lexeme_range(p)};
     if (p->tok.kind == RH_TOK_END)
-        return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "an empty expression", "write a value such as sf + 0.5*rain");
+        return rh_complain(p, RH_ESYNTAX, rh_lexeme_range(p), "an empty expression", "write a value such as sf + 0.5*rain");
     if (which >= 0 && !STATEMENTS[which].action)
-        return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "this statement belongs in a book",
+        return rh_complain(p, RH_ESYNTAX, rh_lexeme_range(p), "this statement belongs in a book",
                            "put it into a file and give it with -b");
     if (which >= 0) rh_next(p);
     s->bare = which < 0;
@@ -295,7 +295,7 @@ static bool parse_one(rh_parser *p, rh_statement *s)
     while (rh_accept(p, RH_TOK_NEWLINE) || rh_accept(p, RH_TOK_SEMICOLON)) continue;
     if (p->tok.kind == RH_TOK_END) return true;
     if (p->tok.kind == RH_TOK_BAD) return rh_expected(p, "the end");
-    return rh_complain(p, RH_ESYNTAX, rh_token_range(p), "only one expression here", "several statements make a book: -b");
+    return rh_complain(p, RH_ESYNTAX, rh_lexeme_range(p), "only one expression here", "several statements make a book: -b");
 }
 
 rh_status rh_parse_expression(rh_tree *out, rh_arena *a, const rh_source *source, rh_diags *diags)

@@ -136,9 +136,9 @@ rh_status rh_config_from_gguf(rh_model_config *out, const rh_family **family, co
     if (!f) {
         char list[128];
         rh_family_list(list);
-        rh_fail(err, RH_EUNSUPPORTED, "'%s' has architecture '%.*s', which Rhumb does not know", path,
-                (int)(arch.len < 64 ? arch.len : 64), arch.data);
-        return rh_hint(err, "known architectures: %s", list);
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s' has architecture '%.*s', which Rhumb does not know", path,
+                (int)(arch.len < 64 ? arch.len : 64), arch.data),
+                         err, "known architectures: %s", list);
     }
     gguf_reader r = {g, f->name, err, RH_OK};
     rh_model_config c;
@@ -295,8 +295,8 @@ static rh_status json_family(const rh_family **family, const json_t *root, const
     if (*family) return RH_OK;
     char list[128];
     rh_family_list(list);
-    rh_fail(err, RH_EUNSUPPORTED, "'%s' has model_type '%.64s', which Rhumb does not know", path, type);
-    return rh_hint(err, "known families: %s", list);
+    return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s' has model_type '%.64s', which Rhumb does not know", path, type),
+                     err, "known families: %s", list);
 }
 
 static rh_status read_json_config(rh_model_config *c, const rh_family **family, const json_t *root, const char *path,

@@ -134,13 +134,13 @@ static rh_status decode(loop *l, const rh_generation *g)
 static rh_status start_lane(loop *l, lane *a, rh_generation *g, float *logits)
 {
     if (g->n_prompt < 1) {
-        rh_fail(l->err, RH_EVALUE, "the prompt is empty: there is no token to continue from");
-        return rh_hint(l->err, "give some text, or --chat");
+        return rh_hinted(rh_fail(l->err, RH_EVALUE, "the prompt is empty: there is no token to continue from"),
+                         l->err, "give some text, or --chat");
     }
     if ((int64_t)g->n_prompt + l->o->max_tokens > l->m->config.n_ctx) {
-        rh_fail(l->err, RH_ELIMIT, "a prompt of %d tokens and %d to generate are longer than the model's context of %d",
-                g->n_prompt, l->o->max_tokens, l->m->config.n_ctx);
-        return rh_hint(l->err, "shorten the prompt or lower --max-tokens");
+        return rh_hinted(rh_fail(l->err, RH_ELIMIT, "a prompt of %d tokens and %d to generate are longer than the model's context of %d",
+                g->n_prompt, l->o->max_tokens, l->m->config.n_ctx),
+                         l->err, "shorten the prompt or lower --max-tokens");
     }
     a->g = g;
     a->logits = logits;

@@ -22,8 +22,8 @@ static rh_status open_folder(rh_model *m, const rh_family **family, rh_error *er
     rh_status status = RH_OK;
     if (!config) return rh_fail_nomem(err);
     if (!rh_is_file(config)) {
-        rh_fail(err, RH_EFORMAT, "'%s' is a folder without config.json: not a model", m->path);
-        status = rh_hint(err, "give a .gguf file, or a folder with config.json and model.safetensors");
+        status = rh_fail(err, RH_EFORMAT, "'%s' is a folder without config.json: not a model", m->path);
+        rh_hint(err, "give a .gguf file, or a folder with config.json and model.safetensors");
     }
     if (!status) status = rh_config_from_json(&m->config, family, config, err);
     if (!status) status = rh_safetensors_open(&m->safetensors, m->path, err);

@@ -52,13 +52,13 @@ static rh_status check_tensor(rh_model *m, const rh_family *f, rh_role role, int
     const rh_tensor *t = rh_model_tensor(m, f, role, layer);
     if (!t) {
         const char *pattern = m->gguf ? f->gguf[role] : f->hf[role];
-        rh_fail(err, RH_EFORMAT, "'%s' lacks the tensor %s (layer %d)", m->path, pattern ? pattern : "?", layer);
-        return rh_hint(err, "the file is incomplete, or not a %s model", f->name);
+        return rh_hinted(rh_fail(err, RH_EFORMAT, "'%s' lacks the tensor %s (layer %d)", m->path, pattern ? pattern : "?", layer),
+                         err, "the file is incomplete, or not a %s model", f->name);
     }
     if (t->dtype == RH_DTYPE_NONE) {
-        rh_fail(err, RH_EUNSUPPORTED, "'%s': tensor %s is of type %s, which is not there yet", t->path, t->name,
-                t->raw_type);
-        return rh_hint(err, "known types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K");
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s': tensor %s is of type %s, which is not there yet", t->path, t->name,
+                t->raw_type),
+                         err, "known types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K");
     }
     const int64_t rows = t->shape[0], cols = t->n_dims > 1 ? t->shape[1] : 1;
     if (t->n_dims != want.n_dims || rows != want.rows || cols != want.cols)

@@ -42,8 +42,8 @@ rh_status rh_backend_for(rh_backend **out, const rh_settings *s, rh_error *err)
     if (!s->isa) return rh_backend_open(out, s->device, s->threads, s->exact, err);
     for (int i = 0; i < 3; i++)
         if (!strcmp(s->isa, names[i])) return rh_backend_cpu(out, (rh_isa)i, s->threads, s->exact, err);
-    rh_fail(err, RH_EVALUE, "unknown instruction set '%s'", s->isa);
-    return rh_hint(err, "known: generic, avx2, avx512");
+    return rh_hinted(rh_fail(err, RH_EVALUE, "unknown instruction set '%s'", s->isa),
+                     err, "known: generic, avx2, avx512");
 }
 
 void rh_backend_free(rh_backend *be)

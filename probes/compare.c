@@ -69,8 +69,8 @@ static rh_status check_vectors(const comparison *c, const char *const *labels, r
         if (v->kind != RH_VALUE_VECTOR)
             return rh_fail(err, RH_EKIND, "'%s' is %s, and vectors are compared", labels[i], v->kind == RH_VALUE_SCALAR ? "a scalar" : "a span");
         if (v->vector->layers[0] < 0) {
-            rh_fail(err, RH_ESITE, "'%s' is the same at every layer, and none is chosen", labels[i]);
-            return rh_hint(err, "--layer 15, or place it with @ 15");
+            return rh_hinted(rh_fail(err, RH_ESITE, "'%s' is the same at every layer, and none is chosen", labels[i]),
+                             err, "--layer 15, or place it with @ 15");
         }
         if (v->vector->d != rh_model_width(c->m, v->vector->hook))
             return rh_fail(err, RH_ESITE, "'%s' is %d wide, and the model's %s has %d", labels[i], (int)v->vector->d,
@@ -129,8 +129,8 @@ static rh_status choose_layers(comparison *c, rh_error *err)
         if (behind > from) from = behind;
     }
     if (from >= n_layers) {
-        rh_fail(err, RH_ESITE, "no layer lies above the last that is steered, so there is no effect to measure");
-        return rh_hint(err, "the model's layers are 0..%d: choose a lower one", (int)n_layers - 1);
+        return rh_hinted(rh_fail(err, RH_ESITE, "no layer lies above the last that is steered, so there is no effect to measure"),
+                         err, "the model's layers are 0..%d: choose a lower one", (int)n_layers - 1);
     }
     c->r->n_layers = n_layers - from;
     c->r->layers = rh_calloc((size_t)c->r->n_layers, sizeof *c->r->layers);

@@ -114,9 +114,9 @@ static rh_status make_groups(int32_t *group, int32_t *n_groups, int32_t (*counts
         rh_str_puts(notes, "repeated texts tie all pairs together: the two texts of a pair may stand on both sides of a fold\n");
     }
     if (usable_folds(counts, *n_groups) >= 2) return RH_OK;
-    rh_fail(err, RH_EVALUE, "'%.300s' has too few different texts to hold any out: at least two of each class are needed",
-            o->path);
-    return rh_hint(err, "add pairs with other texts; 32 or more make the figures steady");
+    return rh_hinted(rh_fail(err, RH_EVALUE, "'%.300s' has too few different texts to hold any out: at least two of each class are needed",
+            o->path),
+                     err, "add pairs with other texts; 32 or more make the figures steady");
 }
 
 /* order [n] by fold, then text; group [n] of each row. */

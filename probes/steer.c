@@ -51,8 +51,8 @@ static rh_status prepare(rh_experiment *x, const char *prompt, rh_diags *diags, 
 {
     RH_TRY(rh_prompt_make(&x->prompt, x->m, prompt, strlen(prompt), &x->o->prompt, err));
     if (x->prompt.n < 1) {
-        rh_fail(err, RH_EVALUE, "the prompt is empty, and this model puts no token in front of it");
-        return rh_hint(err, "give at least one character");
+        return rh_hinted(rh_fail(err, RH_EVALUE, "the prompt is empty, and this model puts no token in front of it"),
+                         err, "give at least one character");
     }
     RH_TRY(choose_strengths(x, err));
     size_t n = (size_t)x->n_runs;

@@ -33,8 +33,8 @@ static rh_status place_constant(rh_axis *a, const rh_experiment *x, const char *
         a->hook = x->actions[r].items[0].hook;
         return RH_OK;
     }
-    rh_fail(err, RH_ESITE, "the watch '%s' has no layer, and nothing is steered", label);
-    return rh_hint(err, "say where to look: (%s) @ %d", label, (int)(x->m->config.n_layers / 2));
+    return rh_hinted(rh_fail(err, RH_ESITE, "the watch '%s' has no layer, and nothing is steered", label),
+                     err, "say where to look: (%s) @ %d", label, (int)(x->m->config.n_layers / 2));
 }
 
 static char *track_label(const char *label, const rh_axis *a, bool several)
@@ -75,8 +75,8 @@ static rh_status collect(watches *w, const rh_experiment *x, rh_error *err)
         const rh_value *v = o->watches[i]->value;
         const char *label = o->watch_labels[i];
         if (!v || v->kind == RH_VALUE_SCALAR) {
-            rh_fail(err, RH_EKIND, "the watch '%s' is a number", label);
-            return rh_hint(err, "a watch needs a vector or a span, on which every token's state is projected");
+            return rh_hinted(rh_fail(err, RH_EKIND, "the watch '%s' is a number", label),
+                             err, "a watch needs a vector or a span, on which every token's state is projected");
         }
         w->n_axes = i + 1;
         RH_TRY(rh_axes_make(&w->axes[i], v, err));

@@ -219,8 +219,8 @@ static void trim_user(turn *u)
 static rh_status gemma(turn *u, const char *system)
 {
     if (system && *system && has(u->t->chat_template, "System role not supported")) {
-        rh_fail(u->err, RH_EUNSUPPORTED, "this model's chat template has no system text");
-        return rh_hint(u->err, "put it in front of the prompt");
+        return rh_hinted(rh_fail(u->err, RH_EUNSUPPORTED, "this model's chat template has no system text"),
+                         u->err, "put it in front of the prompt");
     }
     rh_str before = { 0 };
     rh_str_puts(&before, "user\n");
@@ -324,8 +324,8 @@ rh_status rh_chat_prompt(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const
     case RH_CHAT_CHATML: status = chatml(&u, system); break;
     case RH_CHAT_LLAMA3: status = llama3(&u, system); break;
     case RH_CHAT_NONE:
-        rh_fail(err, RH_EUNSUPPORTED, "the model has no chat template of a known family");
-        status = rh_hint(err, "leave --chat out, or spell the turns with --special");
+        status = rh_fail(err, RH_EUNSUPPORTED, "the model has no chat template of a known family");
+        rh_hint(err, "leave --chat out, or spell the turns with --special");
         break;
     }
     if (status) {

@@ -93,9 +93,9 @@ static rh_status load(rh_tokenizer *t, rh_gguf *g, rh_error *err)
     RH_TRY(rh_gguf_string(&model, g, "tokenizer.ggml.model", err));
     bool spm = same(model, "llama"), bpe = same(model, "gpt2");
     if (!spm && !bpe) {
-        rh_fail(err, RH_EUNSUPPORTED, "unknown tokenizer '%.*s'",
-                (int)(model.len < 64 ? model.len : 64), model.data);
-        return rh_hint(err, "tokenizer.ggml.model may be 'llama' (SentencePiece) or 'gpt2' "
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "unknown tokenizer '%.*s'",
+                (int)(model.len < 64 ? model.len : 64), model.data),
+                         err, "tokenizer.ggml.model may be 'llama' (SentencePiece) or 'gpt2' "
                        "(byte-level BPE)");
     }
     RH_TRY(load_pieces(t, g, err));

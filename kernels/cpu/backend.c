@@ -128,8 +128,8 @@ rh_status rh_backend_cpu(rh_backend **out, rh_isa isa, int threads, bool exact, 
 
     if (threads <= 0) threads = omp_get_num_procs();
     if (!start_threads(threads)) {
-        rh_fail(err, RH_ENOMEM, "cannot start %d threads: out of memory, or a limit on threads", threads);
-        return rh_hint(err, "--threads 1 needs none");
+        return rh_hinted(rh_fail(err, RH_ENOMEM, "cannot start %d threads: out of memory, or a limit on threads", threads),
+                         err, "--threads 1 needs none");
     }
     rh_cpu *c = calloc(1, sizeof *c);
     if (!c) return rh_fail_nomem(err);

@@ -22,8 +22,11 @@ static void fills_and_clears(void **state)
     assert_string_equal(e.file, "");
     assert_string_equal(e.excerpt, "");
     assert_int_equal(e.line, 0);
-    assert_int_equal(rh_hint(&e, "do %s", "that"), RH_EIO);
-    assert_int_equal(rh_place(&e, "a.rhumb", 3, 4), RH_EIO);
+    assert_int_equal(rh_hinted(RH_EIO, &e, "do %s", "this"), RH_EIO);
+    assert_string_equal(e.hint, "do this");
+    rh_hint(&e, "do %s", "that");
+    rh_place(&e, "a.rhumb", 3, 4);
+    assert_int_equal(e.code, RH_EIO);
     assert_string_equal(e.hint, "do that");
     assert_string_equal(e.file, "a.rhumb");
     assert_int_equal(e.line, 3);
@@ -34,8 +37,9 @@ static void accepts_null(void **state)
 {
     (void)state;
     assert_int_equal(rh_fail(NULL, RH_ENAME, "x"), RH_ENAME);
-    assert_int_equal(rh_hint(NULL, "x"), RH_OK);
-    assert_int_equal(rh_place(NULL, "x", 1, 1), RH_OK);
+    assert_int_equal(rh_hinted(rh_fail(NULL, RH_EIO, "x"), NULL, "y"), RH_EIO);
+    rh_hint(NULL, "x");
+    rh_place(NULL, "x", 1, 1);
     assert_int_equal(rh_fail_nomem(NULL), RH_ENOMEM);
     errno = ENOENT;
     assert_int_equal(rh_fail_errno(NULL, "open", "x"), RH_EIO);

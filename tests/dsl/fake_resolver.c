@@ -128,8 +128,9 @@ static rh_status compute(void *self, const rh_atom_request *requests, int32_t n,
         }
         if (strcmp(base_name(r->spec->text), "bad.csv") == 0) {
             *culprit = i;
-            rh_fail(err, RH_EFORMAT, "a row has 3 fields, and the header 2");
-            return rh_place(err, "bad.csv", 3, 0);
+            rh_status code = rh_fail(err, RH_EFORMAT, "a row has 3 fields, and the header 2");
+            rh_place(err, "bad.csv", 3, 0);
+            return code;
         }
         for (int32_t l = 0; l < r->n_layers; l++) fake_vector(r->out + (size_t)l * r->d, r->spec, r->hook, r->layers[l], r->d);
     }

@@ -14,7 +14,7 @@
 
 /* A letter a token: n name, i integer, f other number, s string, ; and newline as ; and |, others
  * as themselves, : for "..", l g for "<=" ">=", ! for a bad one. */
-static char letter(const rh_source *s, const rh_token *t)
+static char letter(const rh_source *s, const rh_lexeme *t)
 {
     switch (t->kind) {
     case RH_TOK_NAME: return 'n';
@@ -47,7 +47,7 @@ static void tokens(void **state)
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         rh_source s = {"t", CASES[i].text, strlen(CASES[i].text)};
         rh_lexer l;
-        rh_token t;
+        rh_lexeme t;
         char got[64];
         size_t n = 0;
         rh_lexer_init(&l, &s);
@@ -65,7 +65,7 @@ static void line_starts(void **state)
     (void)state;
     rh_source s = {"t", "a b\n  c # d\n\n e;f", 18};
     rh_lexer l;
-    rh_token t;
+    rh_lexeme t;
     char got[32];
     size_t n = 0;
     s.len = strlen(s.text);
@@ -89,15 +89,15 @@ static void strings_and_integers(void **state)
     uint64_t x;
     s.len = strlen(s.text);
     rh_lexer_init(&l, &s);
-    rh_token t = rh_lex(&l);
-    assert_string_equal(rh_token_string(a, &s, &t, &len), "a\n\t\\\"é");
+    rh_lexeme t = rh_lex(&l);
+    assert_string_equal(rh_lexeme_string(a, &s, &t, &len), "a\n\t\\\"é");
     assert_int_equal(len, 7);
     t = rh_lex(&l);
-    assert_true(rh_token_integer(&x, &s, &t, UINT64_MAX));
+    assert_true(rh_lexeme_integer(&x, &s, &t, UINT64_MAX));
     assert_true(x == UINT64_MAX);
-    assert_false(rh_token_integer(&x, &s, &t, INT32_MAX));
+    assert_false(rh_lexeme_integer(&x, &s, &t, INT32_MAX));
     t = rh_lex(&l);
-    assert_false(rh_token_integer(&x, &s, &t, UINT64_MAX));
+    assert_false(rh_lexeme_integer(&x, &s, &t, UINT64_MAX));
     rh_arena_free(a);
 }
 
