@@ -159,12 +159,30 @@ static bool divide(rh_checker *c, const rh_operand ab[2], rh_range range, rh_ope
     return multiply_by(c, out, 1 / by, &ab[0], range);
 }
 
+/* b/4 @ 1: the @ takes the 4 alone. true: said so. */
+static bool number_at(rh_checker *c, const rh_expr *product, const rh_expr *item)
+{
+    if (item->kind != RH_EXPR_AT || item->items[0].expr->kind != RH_EXPR_NUMBER) return false;
+    rh_range number = item->items[0].expr->range;
+    const char *text = number.source->text;
+    rh_diag *d = rh_diag_add(c->diags, RH_EKIND, number, "a number has no place");
+    rh_diag_label(d, item->site.range, "%s", "");
+    uint32_t start = product->items[0].expr->range.start;
+    if (number.end - start <= 120)
+        rh_diag_hint(d, "@ binds tighter than * and /: write (%.*s) @ %.*s", (int)(number.end - start), text + start,
+                     (int)(item->site.range.end - item->site.range.start), text + item->site.range.start);
+    else
+        rh_diag_hint(d, "@ binds tighter than * and /: put the product in parentheses");
+    return true;
+}
+
 static bool check_product(rh_checker *c, rh_expr *e, rh_operand *out)
 {
     rh_operand ab[2];
     bool ok = rh_check_expr(c, e->items[0].expr, &ab[0]);
     for (int32_t i = 1; i < e->n_items; i++) {
-        bool right = rh_check_expr(c, e->items[i].expr, &ab[1]); /* checked even after an error on the left */
+        /* checked even after an error on the left */
+        bool right = !number_at(c, e, e->items[i].expr) && rh_check_expr(c, e->items[i].expr, &ab[1]);
         if (!ok || !right) {
             ok = false;
             if (c->no_memory) return false;

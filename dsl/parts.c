@@ -80,6 +80,18 @@ static bool product_is_linear(const collector *c, const rh_expr *e)
 
 static bool is_mean(const rh_expr *e) { return e->kind == RH_EXPR_CALL && rh_is_word(e->name.text, e->name.len, "mean"); }
 
+static bool is_leaf(const rh_expr *e)
+{
+    return e->kind == RH_EXPR_NAME || e->kind == RH_EXPR_INDEX || e->kind == RH_EXPR_NUMBER || (e->kind == RH_EXPR_CALL && !is_mean(e));
+}
+
+/* The name in `trip` or `trip @ 14`, else NULL. */
+static const rh_expr *lone_name(const rh_expr *e)
+{
+    while (e->kind == RH_EXPR_AT) e = e->items[0].expr;
+    return e->kind == RH_EXPR_NAME ? e : NULL;
+}
+
 static rh_status walk(collector *c, const rh_expr *e, double coef)
 {
     switch (e->kind) {
@@ -89,6 +101,8 @@ static rh_status walk(collector *c, const rh_expr *e, double coef)
         return RH_OK;
     case RH_EXPR_PRODUCT: return product_is_linear(c, e) ? walk_product(c, e, coef) : add_leaf(c, e, coef);
     case RH_EXPR_NEGATE: return walk(c, e->items[0].expr, -coef);
+    case RH_EXPR_AT: /* the parts of (a - b) @ 14 are taken where it is; a @ 14 is one of its own */
+        return is_leaf(e->items[0].expr) ? add_leaf(c, e, coef) : walk(c, e->items[0].expr, coef);
     case RH_EXPR_CALL:
         if (!is_mean(e)) return add_leaf(c, e, coef);
         for (int32_t i = 0; i < e->n_args; i++) RH_TRY(walk(c, e->args[i].expr, coef / e->n_args));
@@ -109,9 +123,10 @@ rh_status rh_terms_of(rh_terms *out, rh_arena *arena, const rh_graph *g, const r
 {
     collector c = {.out = out, .first = out->n, .arena = arena, .g = g};
     RH_TRY(walk(&c, e, 1));
-    if (c.leaves == 1 && c.last->kind == RH_EXPR_NAME) {
+    const rh_expr *name = c.leaves == 1 ? lone_name(c.last) : NULL;
+    if (name) {
         double coef = out->items[c.first].c;
-        const rh_expr *inner = scope->items[rh_scope_find(scope, c.last->name)].statement->expr;
+        const rh_expr *inner = scope->items[rh_scope_find(scope, name->name)].statement->expr;
         out->n = c.first;
         c.leaves = 0;
         RH_TRY(walk(&c, inner, coef));

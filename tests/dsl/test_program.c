@@ -307,6 +307,15 @@ static void parts(void **state)
         {"mean(a, b)", "a 0.5, b 0.5"},
         {"-(a +\n b)", "a -1, b -1"},
         {"a - a", ""},
+        {"(a - b) @ 16", "a 1, b -1"},
+        {"a - b @ 16", "a 1, b @ 16 -1"},
+        {"2*(((a + c)/4) @ 16) - b", "a 0.5, c 0.5, b -1"},
+        {"trip @ 16", "a 1, b 0.5, c -1"},
+        {"(2*trip @ 14..18) @ 16", "a 2, b 1, c -2"},
+        {"mean(a, b) @ 16", "a 0.5, b 0.5"},
+        {"unit(a - b) @ 16", ""},
+        {"(random(1) - random(2)) @ 16", "random(1) 1, random(2) -1"},
+        {"free((a - b) @ 3) @ 16", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         program x;
