@@ -9,8 +9,6 @@
 
 void cli_expression_close(cli_expression *e)
 {
-    /* Errors of binding a mask to a prompt still quote the source, which goes now. */
-    if (e->c) rh_diags_settle(&e->c->diags);
     rh_evaluation_free(e->evaluation);
     rh_program_free(e->program);
     rh_concepts_free(e->concepts);
@@ -96,7 +94,6 @@ rh_status cli_expression_open(cli_expression *e, cli *c, const rh_model *model, 
 {
     rh_program_input in = {.book_path = f->book, .expr = expr, .layers = f->layer, .all_names = all_names,
                            .bare_value = bare_value};
-    e->c = c;
     e->model = model;
     RH_TRY(new_concepts(e, c, f, special, err));
     rh_status status = compile(e, c, &in, err);

@@ -22,7 +22,6 @@ typedef struct cli_expression_flags {
      "compute concepts again, and do not keep them", 0, 0, NULL}
 
 typedef struct cli_expression {
-    cli *c;                  /* whose diags point into the program until they are settled */
     rh_model *own_model;     /* the book's, if it was opened here; owned */
     const rh_model *model;   /* NULL: none needed or none given */
     rh_concepts *concepts;

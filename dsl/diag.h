@@ -48,8 +48,8 @@ void rh_diag_hint(rh_diag *d, const char *format, ...) RH_PRINTF(2, 3);
 /* Append the block of LANGUAGE.md §8: header, lines with carets by display width (tabs as in
  * the source), labels, help. Labels on several lines give several excerpts. */
 void rh_diag_render(rh_str *out, const rh_diag *d);
-/* Render places and excerpts now, and let go of the sources. rh_program_compile and _eval do
- * it before they return, so that diags outlive a program that failed. */
+/* Render places and excerpts now, and let go of the sources. rh_program_compile, rh_program_eval
+ * and rh_actions_bind do it before they return an error, so that diags outlive the program. */
 void rh_diags_settle(rh_diags *d);
 /* The first error as rh_error (message, hint, file, line, column, excerpt); returns its code. */
 rh_status rh_diags_error(const rh_diags *d, rh_error *err);
