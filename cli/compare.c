@@ -27,8 +27,13 @@ rh_status cli_compare(cli *c, const rh_model *m, const rh_value *const *vectors,
     rh_compare_report *r = NULL;
     rh_str out = {0};
     rh_terminal t = cli_terminal(c);
-    RH_TRY(rh_probe_compare(&r, m, vectors, labels, n, o, err));
-    rh_status status = c->common.json ? rh_export_compare_json(&out, r, err) : rh_export_compare_text(&out, r, &t, err);
+    rh_compare_options shown = *o;
+    shown.progress = cli_progress;
+    shown.progress_data = c;
+    rh_status status = rh_probe_compare(&r, m, vectors, labels, n, &shown, err);
+    cli_clear_bar(c);
+    if (status) return status;
+    status = c->common.json ? rh_export_compare_json(&out, r, err) : rh_export_compare_text(&out, r, &t, err);
     rh_compare_report_free(r);
     if (status) return status;
     if (out.len && out.data[out.len - 1] != '\n') rh_str_puts(&out, "\n");
@@ -58,7 +63,8 @@ static rh_status read_prompts(cli_texts *out, char **text, cli *c, const compare
         }
         at += n + more;
     }
-    return out->n ? RH_OK : rh_fail(err, RH_EVALUE, "%s holds no prompt: one a line", f->file);
+    if (out->n) return RH_OK;
+    return rh_hinted(rh_fail(err, RH_EFORMAT, "%s holds no prompt", f->file), err, "one prompt a line");
 }
 
 /* All expressions, evaluated with one set of concepts; the first one's is e's own. */
@@ -128,7 +134,7 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
 
 #define AT(field) offsetof(compare_flags, field)
 static const cli_option OPTIONS[] = {
-    {"prompt", 'p', CLI_TEXTS, AT(texts), "TEXT", "a prompt; repeatable (default: six that name nothing)", 0, 0, NULL},
+    {"prompt", 'p', CLI_TEXTS, AT(texts), "TEXT", "a prompt; repeatable (default: the neutral ones of steer --auto)", 0, 0, NULL},
     {"prompts", 0, CLI_TEXT, AT(file), "FILE", "prompts from a file, one a line; - is stdin", 0, 0, NULL},
     CLI_EXPRESSION_OPTIONS(compare_flags, expression),
     {"strength", 0, CLI_NUMBER, AT(strength), "S", "multiplies every vector (default 1)", -1e9, 1e9, NULL},

@@ -13,10 +13,12 @@
 enum { RH_COMPARE_MAX = 12 }; /* vectors: pairs grow with the square */
 
 typedef struct rh_compare_options {
-    const char *const *prompts; int32_t n_prompts; /* none: a few that name nothing */
+    const char *const *prompts; int32_t n_prompts; /* none: rh_auto_prompts */
     rh_prompt_options prompt;
     double strength;              /* multiplies every vector */
     bool last;                    /* the last prompt token alone, not the mean */
+    rh_progress_fn progress;      /* may be NULL; asked between batches of about a thousand tokens */
+    void *progress_data;
 } rh_compare_options;
 
 /* A pair a < b: D(a+b) against D(a) + D(b), at each layer of the report. */
@@ -47,10 +49,9 @@ typedef struct rh_compare_report {
 } rh_compare_report;
 void rh_compare_report_free(rh_compare_report *r);
 
-/* vectors [n], 2 <= n <= RH_COMPARE_MAX, each with a place; labels [n]. All runs of as many prompts as fit
- * go through the model in one batch.
+/* vectors [n], 2 <= n <= RH_COMPARE_MAX, each with a place; labels [n].
  * RH_EKIND: a value that is no vector. RH_ESITE: without a place, or nothing lies above. RH_EVALUE: a
- * prompt without tokens. */
+ * prompt without tokens. RH_ECANCELLED: progress said so. */
 rh_status rh_probe_compare(rh_compare_report **out, const rh_model *m, const rh_value *const *vectors, const char *const *labels,
                            int32_t n, const rh_compare_options *o, rh_error *err);
 
