@@ -76,6 +76,13 @@ rh_status rh_map_check(const rh_map *m, rh_error *err)
     return RH_EIO;
 }
 
+void rh_map_release(const void *data, size_t size)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)data + page - 1) / page * page,
+                    to = ((uintptr_t)data + size) / page * page;
+    if (from < to) (void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 rh_status rh_read_file(char **out, size_t *len, const char *path, size_t limit, rh_error *err)
 {
     char *data = NULL;

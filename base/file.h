@@ -22,6 +22,10 @@ void rh_map_close(rh_map *m); /* NULL and zeroed are fine */
  * replaced by rename keeps its old bytes mapped, and is fine.) */
 rh_status rh_map_check(const rh_map *m, rh_error *err);
 
+/* These bytes of a mapped file will not be read soon: their pages, as far as they lie wholly in the
+ * range, leave this process. Reading them again is slow, and right. */
+void rh_map_release(const void *data, size_t size);
+
 /* Whole small file into memory (malloc, NUL-terminated), at most `limit` bytes. */
 rh_status rh_read_file(char **out, size_t *len, const char *path, size_t limit, rh_error *err);
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* false if n * size does not fit */
 static bool product(size_t *bytes, size_t n, size_t size)
@@ -33,6 +34,19 @@ void *rh_calloc_aligned(size_t n, size_t size)
     bytes = bytes ? (bytes + 63) / 64 * 64 : 64; /* aligned_alloc wants a multiple */
     void *p = aligned_alloc(64, bytes);
     if (p) memset(p, 0, bytes);
+    return p;
+}
+
+void *rh_alloc_pages(size_t bytes)
+{
+    enum { HUGE_PAGE = 2 << 20 };
+    if (bytes < HUGE_PAGE) return aligned_alloc(64, bytes / 64 * 64 + 64);
+    if (bytes > SIZE_MAX - HUGE_PAGE) return NULL;
+    bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    void *p = aligned_alloc(HUGE_PAGE, bytes);
+#ifdef MADV_HUGEPAGE
+    if (p) (void)madvise(p, bytes, MADV_HUGEPAGE); /* advice only */
+#endif
     return p;
 }
 

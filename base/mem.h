@@ -14,6 +14,8 @@ void *rh_calloc(size_t n, size_t size);
 void *rh_realloc_array(void *p, size_t n, size_t size); /* p stays valid on NULL */
 /* 64-byte aligned, zeroed; free(). */
 void *rh_calloc_aligned(size_t n, size_t size);
+/* For what is large and streamed: [bytes], not zeroed, in huge pages where the system has them; free(). */
+void *rh_alloc_pages(size_t bytes);
 char *rh_strdup(const char *s);
 char *rh_strndup(const char *s, size_t n);
 

@@ -27,6 +27,7 @@ static rh_status open_folder(rh_model *m, const rh_family **family, rh_error *er
     }
     if (!status) status = rh_config_from_json(&m->config, family, config, err);
     if (!status) status = rh_safetensors_open(&m->safetensors, m->path, err);
+    if (!status) status = rh_made_scan(&m->made, m->safetensors, err);
     free(config);
     return status;
 }
@@ -151,6 +152,7 @@ void rh_model_free(rh_model *m)
     free(m->inv_freq);
     free(m->inv_freq_local);
     rh_tokenizer_free(m->tokenizer);
+    rh_made_free(&m->made);
     rh_gguf_close(m->gguf);
     rh_safetensors_close(m->safetensors);
     free(m->path);
@@ -169,6 +171,7 @@ static rh_status matrix_row(float *out, const rh_model *m, rh_role role, int32_t
     if (id < 0 || id >= m->config.n_vocab)
         return rh_fail(err, RH_EVALUE, "token %d is outside the vocabulary of %d", id, m->config.n_vocab);
     const rh_tensor *t = rh_model_tensor(m, f, role, -1);
+    if (!t->data) return rh_fail(err, RH_EUNSUPPORTED, "'%s': %s is not read before the model is loaded", m->name, t->name);
     rh_dequantize_row(out, t->data + (size_t)id * rh_row_bytes(t->dtype, m->config.d_model), t->dtype,
                       m->config.d_model);
     return RH_OK;

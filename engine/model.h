@@ -6,6 +6,7 @@
 
 #include "engine/files/gguf.h"
 #include "engine/files/safetensors.h"
+#include "engine/made.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/ops.h"
 
@@ -47,6 +48,7 @@ struct rh_model {
     rh_backend *backend;      /* owned */
     rh_gguf *gguf;            /* one of the two containers, owned */
     rh_safetensors *safetensors;
+    rh_made_list made;        /* matrices that are not multiplied as the container holds them */
     rh_tokenizer *tokenizer;  /* NULL if the model has none (a folder with ids only) */
     rh_weight *embed, *output; /* output == embed if tied */
     rh_buf *final_norm;

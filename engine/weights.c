@@ -19,7 +19,8 @@ const rh_tensor *rh_model_tensor(const rh_model *m, const rh_family *f, rh_role 
         /* "model.language_model." stands in place of "model." */
         const bool replaces = i == 2 && !strncmp(plain, "model.", 6);
         snprintf(name, sizeof name, "%s%s", prefixes[i], replaces ? plain + 6 : plain);
-        const rh_tensor *t = rh_safetensors_find(m->safetensors, name);
+        const rh_made *made = rh_made_find(&m->made, name);
+        const rh_tensor *t = made ? &made->tensor : rh_safetensors_find(m->safetensors, name);
         if (t) return t;
     }
     return NULL;
@@ -58,7 +59,7 @@ static rh_status check_tensor(rh_model *m, const rh_family *f, rh_role role, int
     if (t->dtype == RH_DTYPE_NONE) {
         return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s': tensor %s is of type %s, which is not there yet", t->path, t->name,
                 t->raw_type),
-                         err, "known types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K");
+                         err, "known types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K, and NF4 in safetensors");
     }
     const int64_t rows = t->shape[0], cols = t->n_dims > 1 ? t->shape[1] : 1;
     if (t->n_dims != want.n_dims || rows != want.rows || cols != want.cols)
@@ -101,6 +102,8 @@ static rh_status upload_matrix(rh_weight **out, rh_model *m, const rh_family *f,
     const rh_tensor *t = rh_model_tensor(m, f, role, layer);
     const bool permuted = m->gguf && f->gguf_permutes_qk && (role == RH_ROLE_Q || role == RH_ROLE_K);
     int32_t *order = NULL;
+    rh_made *made = t->data ? NULL : rh_made_find(&m->made, t->name);
+    if (made) RH_TRY(rh_made_make(made, m->backend->threads, err));
     if (permuted && !(order = unpermuted_rows((int32_t)t->shape[0], m->config.head_dim))) return rh_fail_nomem(err);
     const rh_status status = m->backend->ops->weight_new(m->backend, out, t->data, t->dtype, (int32_t)t->shape[0],
                                                          (int32_t)t->shape[1], order, err);
@@ -170,7 +173,7 @@ static void hash_tensor(rh_sha256 *h, const rh_tensor *t)
 {
     enum { PIECE = 256, PIECES = 18 };
     char head[160];
-    const int n = snprintf(head, sizeof head, "%s %lld %lld %zu\n", rh_dtype_get(t->dtype)->name,
+    const int n = snprintf(head, sizeof head, "%s %lld %lld %zu\n", t->raw_type,
                            (long long)t->shape[0], (long long)(t->n_dims > 1 ? t->shape[1] : 1), t->size);
     rh_sha256_add(h, head, (size_t)n);
     if (t->size <= (size_t)PIECE * PIECES) {
@@ -178,6 +181,15 @@ static void hash_tensor(rh_sha256 *h, const rh_tensor *t)
         return;
     }
     for (size_t i = 0; i < PIECES; i++) rh_sha256_add(h, t->data + (t->size - PIECE) / (PIECES - 1) * i, PIECE);
+}
+
+/* What the file holds of a tensor, also where that is not what is multiplied. */
+static void hash_stored(rh_sha256 *h, const rh_model *m, const rh_tensor *t)
+{
+    const rh_made *made = rh_made_find(&m->made, t->name);
+    const rh_tensor *sources[4] = {t};
+    const int n = made ? rh_made_sources(sources, made) : 1;
+    for (int i = 0; i < n; i++) hash_tensor(h, sources[i]);
 }
 
 rh_status rh_weights_fingerprint(rh_model *m, const rh_family *f, rh_error *err)
@@ -197,7 +209,7 @@ rh_status rh_weights_fingerprint(rh_model *m, const rh_family *f, rh_error *err)
     for (rh_role role = 0; role < RH_N_ROLES; role++) {
         const int32_t layers = role < RH_FIRST_LAYER_ROLE ? 1 : c->n_layers;
         for (int32_t layer = 0; layer < layers && shape_of(c, role).needed; layer++)
-            hash_tensor(h, rh_model_tensor(m, f, role, layer));
+            hash_stored(h, m, rh_model_tensor(m, f, role, layer));
     }
     rh_sha256_hex(h, m->fingerprint);
     rh_sha256_free(h);

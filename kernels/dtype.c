@@ -9,7 +9,7 @@ static const rh_dtype_info types[RH_N_DTYPES] = {
     [RH_Q4_1] = { "Q4_1", 32, 20, 3 },   [RH_Q5_0] = { "Q5_0", 32, 22, 6 },
     [RH_Q5_1] = { "Q5_1", 32, 24, 7 },   [RH_Q8_0] = { "Q8_0", 32, 34, 8 },
     [RH_Q4_K] = { "Q4_K", 256, 144, 12 }, [RH_Q5_K] = { "Q5_K", 256, 176, 13 },
-    [RH_Q6_K] = { "Q6_K", 256, 210, 14 },
+    [RH_Q6_K] = { "Q6_K", 256, 210, 14 }, [RH_NF4] = { "NF4", 64, 36, -1 },
 };
 
 /* Names by ggml's numbers; the gaps are numbers that ggml has withdrawn. */
@@ -23,6 +23,13 @@ static const char *const ggml_names[] = {
     [35] = "TQ2_0",  [39] = "MXFP4",
 };
 
+const float rh_nf4_values[16] = {
+    -1.0f, -0.6961928009986877f, -0.5250730514526367f, -0.39491748809814453f, -0.28444138169288635f,
+    -0.18477343022823334f, -0.09105003625154495f, 0.0f, 0.07958029955625534f, 0.16093020141124725f,
+    0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f,
+    0.7229568362236023f, 1.0f,
+};
+
 const rh_dtype_info *rh_dtype_get(rh_dtype t)
 {
     return (int)t >= 0 && (int)t < RH_N_DTYPES ? &types[t] : NULL;
@@ -31,7 +38,7 @@ const rh_dtype_info *rh_dtype_get(rh_dtype t)
 rh_dtype rh_dtype_from_ggml(uint32_t ggml_type)
 {
     for (int t = 0; t < RH_N_DTYPES; t++)
-        if ((uint32_t)types[t].ggml_type == ggml_type) return (rh_dtype)t;
+        if (types[t].ggml_type >= 0 && (uint32_t)types[t].ggml_type == ggml_type) return (rh_dtype)t;
     return RH_DTYPE_NONE;
 }
 

@@ -8,15 +8,16 @@
 typedef enum rh_dtype {
     RH_F32 = 0, RH_F16, RH_BF16,
     RH_Q4_0, RH_Q4_1, RH_Q5_0, RH_Q5_1, RH_Q8_0, RH_Q4_K, RH_Q5_K, RH_Q6_K,
+    RH_NF4, /* in memory only: how bitsandbytes' NF4 is kept (engine/nf4.h) */
     RH_N_DTYPES,
     RH_DTYPE_NONE = -1
 } rh_dtype;
 
 typedef struct rh_dtype_info {
     const char *name;   /* "Q4_K" */
-    int block;          /* elements a block: 1, 32 or 256 */
+    int block;          /* elements a block: 1, 32, 64 or 256 */
     int bytes;          /* bytes a block */
-    int ggml_type;      /* its number in GGUF files */
+    int ggml_type;      /* its number in GGUF files; -1: none */
 } rh_dtype_info;
 
 const rh_dtype_info *rh_dtype_get(rh_dtype t);
@@ -30,6 +31,9 @@ size_t rh_row_bytes(rh_dtype t, int64_t n);
 /* out [n] = the row's values as float32, exactly (bit for bit what ggml's dequantisation
  * gives). src need not be aligned. n a multiple of the block. */
 void rh_dequantize_row(float *out, const void *src, rh_dtype t, int64_t n);
+
+/* The 16 values of an NF4 code, ascending: quantiles of a normal distribution, 0 and +-1 among them. */
+extern const float rh_nf4_values[16];
 
 float rh_f16_to_f32(uint16_t h);
 uint16_t rh_f32_to_f16(float f); /* round to nearest even */

@@ -78,6 +78,10 @@ static void random_block(uint64_t *s, uint8_t *b, rh_dtype t)
         h = rh_f32_to_bf16((float)scale * 10);
         memcpy(b, &h, sizeof h);
         break;
+    case RH_NF4:
+        f = (float)scale;
+        memcpy(b, &f, sizeof f);
+        break;
     case RH_Q6_K: put_half(b + 208, scale * 0.01); break;
     case RH_Q4_K:
     case RH_Q5_K:

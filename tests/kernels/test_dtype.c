@@ -30,6 +30,7 @@ static void test_types(void **state)
         assert_string_equal(rh_ggml_type_name(cases[i].ggml, buffer), cases[i].name);
         if (cases[i].t != RH_DTYPE_NONE) assert_string_equal(rh_dtype_get(cases[i].t)->name, cases[i].name);
     }
+    assert_string_equal(rh_dtype_get(RH_NF4)->name, "NF4");
     assert_null(rh_dtype_get(RH_DTYPE_NONE));
     assert_null(rh_dtype_get(RH_N_DTYPES));
 }
@@ -40,6 +41,7 @@ static void test_row_bytes(void **state)
         { RH_F32, 7, 28 },      { RH_BF16, 7, 14 },   { RH_Q4_0, 64, 36 },   { RH_Q4_1, 32, 20 },
         { RH_Q5_0, 32, 22 },    { RH_Q5_1, 32, 24 },  { RH_Q8_0, 640, 680 }, { RH_Q4_K, 512, 288 },
         { RH_Q5_K, 256, 176 },  { RH_Q6_K, 256, 210 }, { RH_Q4_0, 33, 0 },   { RH_Q6_K, 640, 0 },
+        { RH_NF4, 128, 72 },    { RH_NF4, 96, 0 },
         { RH_F32, 0, 0 },       { RH_F32, -4, 0 },    { RH_F32, INT64_MAX, 0 },
     };
     (void)state;

@@ -1,0 +1,29 @@
+/* made.h - matrices that are not multiplied in the form in which the file holds them: where they
+ * are, what they will be, and making them, one after the other, while the model is loaded. The
+ * file's pages are given back as each is made, so both forms of only one matrix are in memory. */
+#ifndef RH_ENGINE_MADE_H
+#define RH_ENGINE_MADE_H
+
+#include "engine/nf4.h"
+
+typedef struct rh_made {
+    rh_tensor tensor; /* as it is multiplied; data NULL until it is made */
+    rh_nf4 nf4;       /* what it is made from */
+    uint8_t *own;     /* tensor.data, or NULL */
+} rh_made;
+
+typedef struct rh_made_list {
+    rh_made *items; /* [n], by name */
+    size_t n;
+} rh_made_list;
+
+/* All matrices of the checkpoint that bitsandbytes quantised. RH_EUNSUPPORTED: fp4, named. */
+rh_status rh_made_scan(rh_made_list *out, const rh_safetensors *s, rh_error *err);
+void rh_made_free(rh_made_list *list);
+
+rh_made *rh_made_find(const rh_made_list *list, const char *name); /* NULL: the file's own form is used */
+rh_status rh_made_make(rh_made *m, int threads, rh_error *err);    /* once; later calls do nothing */
+/* What the matrix is in the file: codes, scales and, where it has them, the scales' own. */
+int rh_made_sources(const rh_tensor *out[4], const rh_made *m);
+
+#endif
