@@ -50,7 +50,7 @@ static rh_status check_vectors(const rh_compare_runs *c, const char *const *labe
 
 /* ---- figures -------------------------------------------------------------------------------------------- */
 
-/* b at the layer, or at the nearest one it has; NULL: not of the residual stream's width, or zero. */
+/* b at the layer, or at the nearest one it has; NULL: not in the residual stream, or zero. */
 static const float *direction(const rh_compare_runs *c, int32_t b, int32_t layer, double *norm)
 {
     const rh_vector *v = c->vectors[b]->vector;
@@ -59,7 +59,8 @@ static const float *direction(const rh_compare_runs *c, int32_t b, int32_t layer
         if (abs(v->layers[l] - layer) < abs(v->layers[best] - layer)) best = l;
     const float *at = v->data + (size_t)best * (size_t)v->d;
     *norm = rh_norm(at, v->d);
-    return v->d == c->m->config.d_model && *norm > 0 ? at : NULL;
+    bool residual = v->d == c->m->config.d_model && v->hook != RH_ATTN_Z && v->hook != RH_MLP_IN;
+    return residual && *norm > 0 ? at : NULL;
 }
 
 static double projection(const rh_compare_runs *c, const double *x, int32_t b, int32_t layer)

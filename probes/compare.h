@@ -42,7 +42,7 @@ typedef struct rh_compare_report {
     double *effect_norm;          /* [n_layers, n] */
     double *effect_cosine;        /* [n_layers, n, n] */
     double *moved;                /* [n_layers, n, n]: D(a)·b̂ in row a, column b; b̂ = b/‖b‖ at the layer
-                                     itself or the nearest one that b has. NaN: another width or b zero */
+                                     itself or the nearest one that b has. NaN: b is zero, or not in the residual stream */
     rh_compare_pair *pairs; int32_t n_pairs;
     char *notes;
     double seconds;

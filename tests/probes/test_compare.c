@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "probes/auto.h"
 #include "probes/compare.h"
 #include "stage.h"
 
@@ -156,8 +157,66 @@ static void refusals(void **state)
     rh_model_free(m);
 }
 
+/* Answers yes `left` times. */
+static bool stop_after(void *data, const char *label, int64_t done, int64_t total)
+{
+    int *left = data;
+    assert_string_equal(label, "comparing");
+    assert_true(done <= total);
+    return (*left)-- > 0;
+}
+
+static void stopped(void **state)
+{
+    (void)state;
+    static const char *const prompts[] = {"the cab", "ab"};
+    rh_model *m = stage_small_model("words.gguf");
+    stage s[2];
+    const rh_value *v[] = {value(&s[0], m, "random(1) @ 0"), value(&s[1], m, "random(2) @ 0")};
+    const char *const labels[] = {"a", "b"};
+    int left = 0;
+    rh_compare_options o = {.prompts = prompts, .n_prompts = 2, .strength = 1, .progress = stop_after, .progress_data = &left};
+    rh_compare_report *r = NULL;
+    rh_error err = {0};
+    assert_int_equal(rh_probe_compare(&r, m, v, labels, 2, &o, &err), RH_ECANCELLED);
+    assert_string_equal(err.message, "stopped after 0 of 8 runs");
+    assert_null(r);
+    left = 1; /* one batch holds all; what is answered behind it does not count */
+    assert_int_equal(rh_probe_compare(&r, m, v, labels, 2, &o, &err), RH_OK);
+    assert_int_equal(left, -1);
+    rh_compare_report_free(r);
+    stage_close(&s[0]);
+    stage_close(&s[1]);
+    rh_model_free(m);
+}
+
+/* Built-in prompts are those of the search, for chats and to be continued. */
+static void built_in(void **state)
+{
+    (void)state;
+    rh_model *m = stage_small_model("words.gguf");
+    stage s[2];
+    const rh_value *v[] = {value(&s[0], m, "random(1) @ 0"), value(&s[1], m, "random(2) @ 0")};
+    const char *const labels[] = {"a", "b"};
+    for (int chat = 0; chat < 2; chat++) {
+        int32_t n = 0;
+        const char *const *texts = rh_auto_prompts(&n, chat);
+        rh_compare_options o = {.strength = 1, .prompt = {.chat = chat}};
+        rh_compare_report *r = NULL;
+        rh_error err = {0};
+        if (rh_probe_compare(&r, m, v, labels, 2, &o, &err)) fail_msg("%s", err.message);
+        assert_int_equal(r->n_prompts, n);
+        for (int32_t i = 0; i < n; i++) assert_string_equal(r->prompts[i], texts[i]);
+        rh_compare_report_free(r);
+    }
+    stage_close(&s[0]);
+    stage_close(&s[1]);
+    rh_model_free(m);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(against_the_definition), cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(against_the_definition), cmocka_unit_test(refusals), cmocka_unit_test(stopped),
+                                       cmocka_unit_test(built_in)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
