@@ -113,6 +113,40 @@ static rh_status prefill(loop *l)
     return RH_OK;
 }
 
+/* ln p(aim | prompt) of each lane: aim is fed behind the prompt as if it were generated, all lanes together, and
+ * taken back. */
+static rh_status try_aims(loop *l)
+{
+    const int32_t n_vocab = l->m->config.n_vocab;
+    rh_status status = RH_OK;
+    float *behind = NULL; /* [n, n_vocab], behind the tokens fed here; made if an aim has several */
+    for (int32_t i = 0; i < l->n; i++) {
+        rh_generation *g = l->lanes[i].g;
+        g->aim_log_p = g->n_aim ? (double)l->lanes[i].logits[g->aim[0]] - rh_log_sum_exp(l->lanes[i].logits, n_vocab) : 0;
+    }
+    for (int32_t t = 1; !status; t++) {
+        int32_t k = 0;
+        for (int32_t i = 0; i < l->n; i++) {
+            const rh_generation *g = l->lanes[i].g;
+            if (g->n_aim > t) l->inputs[k++] = (rh_step_input){.seq = l->lanes[i].seq, .ids = &g->aim[t - 1], .n = 1, .want = RH_LOGITS_LAST};
+        }
+        if (!k) break;
+        if (!behind && !(behind = rh_calloc((size_t)l->n * (size_t)n_vocab, sizeof *behind))) return rh_fail_nomem(l->err);
+        for (int32_t j = 0; j < k; j++) l->inputs[j].logits = behind + (size_t)j * (size_t)n_vocab;
+        status = rh_session_step(l->session, l->inputs, k, l->err);
+        k = 0;
+        for (int32_t i = 0; !status && i < l->n; i++) {
+            rh_generation *g = l->lanes[i].g;
+            if (g->n_aim <= t) continue;
+            const float *logits = l->inputs[k++].logits;
+            g->aim_log_p += (double)logits[g->aim[t]] - rh_log_sum_exp(logits, n_vocab);
+        }
+    }
+    for (int32_t i = 0; i < l->n; i++) rh_session_rewind(l->session, l->lanes[i].seq, l->lanes[i].g->n_prompt);
+    free(behind);
+    return status;
+}
+
 static rh_status decode(loop *l, const rh_generation *g)
 {
     for (;;) {
@@ -157,7 +191,7 @@ rh_status rh_generate(const rh_model *m, rh_generation *g, int32_t n, const rh_g
 {
     loop l = {.m = m, .o = o, .n = n, .err = err};
     const size_t vocab = (size_t)m->config.n_vocab;
-    int32_t longest = 0;
+    int32_t longest = 0, tried = 0;
     rh_status status = RH_OK;
     if (n < 1) return RH_OK;
     if (o->max_tokens < 0) return rh_fail(err, RH_EVALUE, "%d tokens to generate", o->max_tokens);
@@ -168,10 +202,12 @@ rh_status rh_generate(const rh_model *m, rh_generation *g, int32_t n, const rh_g
     for (int32_t i = 0; i < n && !status; i++) {
         status = start_lane(&l, &l.lanes[i], &g[i], l.logits + (size_t)i * vocab);
         if (g[i].n_prompt > longest) longest = g[i].n_prompt;
+        if (g[i].n_aim > tried) tried = g[i].n_aim;
     }
     if (!status) status = rh_sampler_new(&l.sampler, &o->sampling, m->config.n_vocab, err);
-    if (!status) status = rh_session_new(&l.session, m, n, longest + o->max_tokens, err);
+    if (!status) status = rh_session_new(&l.session, m, n, longest + (tried > o->max_tokens ? tried : o->max_tokens), err);
     if (!status) status = prefill(&l);
+    if (!status) status = try_aims(&l);
     if (!status) status = decode(&l, g);
     rh_session_free(l.session);
     rh_sampler_free(l.sampler);

@@ -207,6 +207,7 @@ rh_status rh_session_add(rh_session *s, int32_t *seq, int32_t n_prompt, const rh
 }
 
 int32_t rh_session_len(const rh_session *s, int32_t seq) { return s->seqs[seq].len; }
+void rh_session_rewind(rh_session *s, int32_t seq, int32_t len) { s->seqs[seq].len = len; }
 rh_step_stats rh_session_stats(const rh_session *s) { return s->stats; }
 void rh_session_share(rh_session *s, bool on) { s->share = on; }
 

@@ -92,6 +92,8 @@ void rh_session_reset(rh_session *s); /* forget all sequences; memory stays */
 rh_status rh_session_add(rh_session *s, int32_t *seq, int32_t n_prompt, const rh_action *actions,
                          int32_t n_actions, rh_error *err);
 int32_t rh_session_len(const rh_session *s, int32_t seq); /* positions fed so far */
+/* Forget what was fed behind the first len positions, 0 < len <= rh_session_len: the next step goes on from there. */
+void rh_session_rewind(rh_session *s, int32_t seq, int32_t len);
 
 /* What one sequence contributes to a step. */
 typedef struct rh_step_input {

@@ -482,7 +482,7 @@ rh_status rh_probe_auto(rh_auto_report **out, const rh_model *m, const rh_evalua
     clock_gettime(CLOCK_MONOTONIC, &begun);
     if (!o.n_prompts) o.prompts = rh_auto_prompts(&o.n_prompts, o.prompt.chat);
     if (!o.n_held_out) o.held_out = rh_auto_held_out(&o.n_held_out, o.prompt.chat);
-    search s = {.batch = {.m = m, .e = e, .o = &o, .diags = diags}, .v = e->actions[0].value.vector};
+    search s = {.batch = {.m = m, .e = e, .o = &o, .diags = diags, .label = "sweeping"}, .v = e->actions[0].value.vector};
     if (s.v->n_layers == 1) o.together = true;
     s.report = rh_calloc(1, sizeof *s.report);
     u = rh_calloc((size_t)s.v->d, sizeof *u);

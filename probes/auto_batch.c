@@ -10,7 +10,7 @@
 #include "probes/diagnose.h"
 #include "probes/experiment.h"
 
-enum { BATCH = 64, GROUP = 16 }; /* sequences that generate together; sequences a reading takes */
+enum { BATCH = 64, AIM = 64 }; /* sequences that generate together; tokens of a target that are asked for */
 
 bool rh_holds_word(const char *text, const char *word)
 {
@@ -47,6 +47,7 @@ typedef struct work {
     rh_actions *own;           /* [n_runs] shallow: items copied, memory borrowed from `bound` */
     rh_prompt *systems;        /* [n_runs] prompts of arms with a system text; else zero */
     char **system_texts;       /* [n_runs] of models asked without a chat template */
+    int32_t aim[AIM], n_aim;   /* the target behind this prompt */
 } work;
 
 static void work_free(work *w)
@@ -105,6 +106,24 @@ static rh_status system_prompt(work *w, int32_t run, const rh_auto_batch *b, con
     return rh_prompt_make(&w->systems[run], b->m, text, strlen(text), &o, err);
 }
 
+/* The target as it would follow the prompt: behind a word it starts with a blank, in a fresh turn it does not. */
+static rh_status aim_at(work *w, const rh_auto_batch *b, rh_error *err)
+{
+    rh_tokens target = {0};
+    rh_str spelled = {0};
+    size_t len = strlen(w->text);
+    if (!b->o->target) return RH_OK;
+    bool blank = !b->o->prompt.chat && len && w->text[len - 1] != ' ' && w->text[len - 1] != '\n';
+    rh_str_printf(&spelled, "%s%s", blank ? " " : "", b->o->target);
+    rh_status status = spelled.failed ? rh_fail_nomem(err) : RH_OK;
+    if (!status) status = rh_text_ids(&target, b->m, spelled.data, spelled.len, false, err);
+    if (!status && target.n < 1) status = rh_fail(err, RH_EVALUE, "the target is empty");
+    for (; !status && w->n_aim < AIM && (size_t)w->n_aim < target.n; w->n_aim++) w->aim[w->n_aim] = target.items[w->n_aim].id;
+    rh_str_free(&spelled);
+    rh_tokens_free(&target);
+    return status;
+}
+
 static rh_status work_make(work *w, rh_auto_batch *b, const char *prompt, const rh_auto_arm *arms, int32_t n_arms,
                            rh_error *err)
 {
@@ -125,6 +144,7 @@ static rh_status work_make(work *w, rh_auto_batch *b, const char *prompt, const 
     x->actions = w->own;
     RH_TRY(rh_prompt_make(&x->prompt, b->m, prompt, strlen(prompt), &b->o->prompt, err));
     if (x->prompt.n < 1) return rh_fail(err, RH_EVALUE, "a prompt of the sweep is empty");
+    RH_TRY(aim_at(w, b, err));
     RH_TRY(rh_actions_bind(&w->bound, b->e, &x->prompt, 1, b->diags, err));
     for (int32_t r = 0; r < n_arms; r++) {
         const rh_prompt *p = &x->prompt;
@@ -135,7 +155,7 @@ static rh_status work_make(work *w, rh_auto_batch *b, const char *prompt, const 
         }
         x->generations[r] = (rh_generation){
             .prompt = p->ids, .n_prompt = p->n, .actions = w->own[r].items, .n_actions = w->own[r].n,
-            .want = RH_LOGITS_LAST, .logits = x->next_logits + (size_t)r * n_vocab};
+            .want = RH_LOGITS_LAST, .logits = x->next_logits + (size_t)r * n_vocab, .aim = w->aim, .n_aim = w->n_aim};
     }
     return RH_OK;
 }
@@ -155,124 +175,6 @@ static rh_status join(rh_experiment *x, rh_error *err)
     return RH_OK;
 }
 
-/* ---- presence --------------------------------------------------------------------------------- */
-
-static void project(rh_auto_cell *c, const float *states, int32_t n, const float *u, int32_t d)
-{
-    double sum = 0, squares = 0;
-    for (int32_t t = 0; t < n; t++) {
-        double p = rh_dot(states + (size_t)t * (size_t)d, u, d);
-        sum += p;
-        squares += p * p;
-    }
-    c->projection = sum / n;
-    c->squares = squares / n;
-}
-
-/* The texts of runs [first, first + n), n <= GROUP, read by the unsteered model. */
-static rh_status read_group(rh_auto_cell *cells, const rh_auto_batch *b, const rh_experiment *x, int32_t first,
-                            int32_t n, rh_error *err)
-{
-    rh_capture captures[GROUP] = {{0}};
-    rh_reading readings[GROUP] = {{0}};
-    int32_t owner[GROUP], k = 0, d = b->m->config.d_model, most = b->o->generate.max_tokens;
-    float *states = rh_calloc((size_t)n * (size_t)most, (size_t)d * sizeof *states);
-    int32_t *positions = rh_calloc((size_t)most, sizeof *positions);
-    rh_status status = states && positions ? RH_OK : rh_fail_nomem(err);
-    for (int32_t i = 0; !status && i < most; i++) positions[i] = x->prompt.n + i;
-    for (int32_t r = first; !status && r < first + n; r++) {
-        int32_t n_ids = x->n_tokens[r] - x->prompt.n;
-        cells[r].projection = cells[r].squares = NAN;
-        if (!n_ids) continue;
-        captures[k] = (rh_capture){.layer = b->read_layer, .hook = RH_RESID_POST, .positions = positions, .n = n_ids,
-                                   .out = states + (size_t)k * (size_t)most * (size_t)d};
-        readings[k] = (rh_reading){.ids = x->tokens[r], .n = x->n_tokens[r], .n_prompt = x->prompt.n,
-                                   .captures = &captures[k], .n_captures = 1};
-        owner[k++] = r;
-    }
-    if (!status && k) status = rh_read(b->m, readings, k, err);
-    for (int32_t i = 0; !status && i < k; i++) project(&cells[owner[i]], captures[i].out, captures[i].n, b->u, d);
-    free(positions);
-    free(states);
-    return status;
-}
-
-/* ---- the target ------------------------------------------------------------------------------- */
-
-/* ln p(id) */
-static double log_p(const float *logits, int32_t n_vocab, int32_t id)
-{
-    return (double)logits[id] - rh_log_sum_exp(logits, n_vocab);
-}
-
-/* ln p(target) behind each prompt of runs [first, first + n): its first token from the logits that generation
- * left behind, the others from a pass with the run's actions. logits [n, target - 1, n_vocab]. */
-static rh_status target_group(double *out, float *logits, const rh_experiment *x, const work *w, const rh_tokens *target,
-                              int32_t first, int32_t n, rh_error *err)
-{
-    rh_session *s = NULL;
-    rh_step_input in[GROUP];
-    int32_t n_vocab = x->m->config.n_vocab, more = (int32_t)target->n - 1, longest = 0;
-    int32_t ids[64];
-    if (more > 63) more = 63;
-    for (int32_t i = 0; i <= more; i++) ids[i] = target->items[i].id;
-    for (int32_t i = 0; i < n; i++) {
-        out[first + i] = log_p(x->next_logits + (size_t)(first + i) * (size_t)n_vocab, n_vocab, ids[0]);
-        if (x->generations[first + i].n_prompt > longest) longest = x->generations[first + i].n_prompt;
-    }
-    if (more < 1) return RH_OK;
-    rh_status status = rh_session_new(&s, x->m, n, longest + more, err);
-    for (int32_t i = 0; !status && i < n; i++) {
-        const rh_generation *g = &x->generations[first + i];
-        in[i] = (rh_step_input){.ids = g->prompt, .n = g->n_prompt, .want = RH_LOGITS_LAST,
-                                .logits = logits + (size_t)i * (size_t)more * (size_t)n_vocab};
-        status = rh_session_add(s, &in[i].seq, g->n_prompt, w->own[first + i].items, w->own[first + i].n, err);
-    }
-    if (!status) status = rh_session_step(s, in, n, err);
-    for (int32_t i = 0; i < n; i++) {
-        in[i].ids = ids;
-        in[i].n = more;
-        in[i].want = RH_LOGITS_ALL;
-    }
-    if (!status) status = rh_session_step(s, in, n, err);
-    for (int32_t i = 0; !status && i < n; i++)
-        for (int32_t t = 0; t < more; t++)
-            out[first + i] += log_p(in[i].logits + (size_t)t * (size_t)n_vocab, n_vocab, ids[t + 1]);
-    rh_session_free(s);
-    return status;
-}
-
-static rh_status score_target(rh_auto_cell *cells, const rh_auto_batch *b, const work *w, rh_error *err)
-{
-    const rh_experiment *x = &w->x;
-    rh_tokens target = {0};
-    rh_str spelled = {0};
-    size_t len = strlen(w->text);
-    /* behind a word the target starts with a blank; in a fresh turn it does not */
-    bool blank = !b->o->prompt.chat && len && w->text[len - 1] != ' ' && w->text[len - 1] != '\n';
-    rh_str_printf(&spelled, "%s%s", blank ? " " : "", b->o->target);
-    double *p = rh_calloc((size_t)x->n_runs, sizeof *p);
-    float *logits = NULL;
-    rh_status status = spelled.failed || !p ? rh_fail_nomem(err) : RH_OK;
-    if (!status) status = rh_text_ids(&target, b->m, spelled.data, spelled.len, false, err);
-    if (!status && target.n < 1) status = rh_fail(err, RH_EVALUE, "the target is empty");
-    if (!status) {
-        logits = rh_calloc((size_t)GROUP * (size_t)(target.n < 64 ? target.n : 64), (size_t)x->m->config.n_vocab * sizeof *logits);
-        if (!logits) status = rh_fail_nomem(err);
-    }
-    for (int32_t r = 0; !status && r < x->n_runs; r += GROUP)
-        status = target_group(p, logits, x, w, &target, r, x->n_runs - r < GROUP ? x->n_runs - r : GROUP, err);
-    for (int32_t r = 0; !status && r < x->n_runs; r++) {
-        cells[r].gain = p[r] - p[0];
-        cells[r].named = rh_holds_word(cells[r].run.text, b->o->target);
-    }
-    free(logits);
-    free(p);
-    rh_str_free(&spelled);
-    rh_tokens_free(&target);
-    return status;
-}
-
 /* ---- a prompt's figures ----------------------------------------------------------------------- */
 
 static rh_status take_text(rh_steer_run *run, const rh_generation *g, rh_error *err)
@@ -286,27 +188,39 @@ static rh_status take_text(rh_steer_run *run, const rh_generation *g, rh_error *
     return rh_repeated_3grams(&run->repeated, run->ids, run->n_ids, err);
 }
 
+static bool go_on(void *data)
+{
+    const rh_auto_batch *b = data;
+    return !b->o->progress || b->o->progress(b->o->progress_data, b->label, b->done, b->total);
+}
+
 static rh_status score(rh_auto_cell *cells, rh_auto_batch *b, work *w, rh_error *err)
 {
     rh_experiment *x = &w->x;
-    size_t n_vocab = (size_t)x->m->config.n_vocab;
-    rh_steer_run *runs = rh_calloc((size_t)x->n_runs, sizeof *runs);
-    if (!runs) return rh_fail_nomem(err);
-    rh_status status = join(x, err);
+    size_t n = (size_t)x->n_runs, n_vocab = (size_t)x->m->config.n_vocab;
+    rh_steer_run *runs = rh_calloc(n, sizeof *runs);
+    double *along = rh_calloc(2 * n, sizeof *along);
+    rh_status status = runs && along ? join(x, err) : rh_fail_nomem(err);
     for (int32_t r = 0; !status && r < x->n_runs; r++) {
-        cells[r].gain = NAN;
+        const rh_generation *g = &x->generations[r];
+        cells[r].gain = w->n_aim ? g->aim_log_p - x->generations[0].aim_log_p : NAN;
         cells[r].kl = rh_kl(x->next_logits + (size_t)r * n_vocab, x->next_logits, x->m->config.n_vocab);
-        b->tokens += x->generations[r].n_ids;
-        status = take_text(&cells[r].run, &x->generations[r], err);
+        b->tokens += g->n_ids;
+        status = take_text(&cells[r].run, g, err);
     }
-    if (!status) status = rh_score_surprisal(runs, x, err);
+    if (!status) {
+        const rh_along reader = {.layer = b->read_layer, .u = b->u, .mean = along, .squares = along + n, .go_on = go_on, .data = b};
+        status = rh_score_surprisal(runs, x, &reader, err);
+    }
     for (int32_t r = 0; !status && r < x->n_runs; r++) {
-        cells[r].run.surprisal = runs[r].surprisal;
-        rh_judge_collapse(&cells[r].run, runs[0].surprisal, x->m->config.n_vocab);
+        rh_auto_cell *c = &cells[r];
+        c->projection = along[r];
+        c->squares = along[n + (size_t)r];
+        c->named = b->o->target && rh_holds_word(c->run.text, b->o->target);
+        c->run.surprisal = runs[r].surprisal;
+        rh_judge_collapse(&c->run, runs[0].surprisal, x->m->config.n_vocab);
     }
-    for (int32_t r = 0; !status && r < x->n_runs; r += GROUP)
-        status = read_group(cells, b, x, r, x->n_runs - r < GROUP ? x->n_runs - r : GROUP, err);
-    if (!status && b->o->target) status = score_target(cells, b, w, err);
+    free(along);
     free(runs);
     return status;
 }
@@ -318,7 +232,7 @@ static bool on_step(void *data, const rh_generation *g, int32_t n)
     rh_auto_batch *b = data;
     int64_t now = 0;
     for (int32_t i = 0; i < n; i++) now += g[i].n_ids;
-    return !b->o->progress || b->o->progress(b->o->progress_data, "sweeping", b->done + now, b->total);
+    return !b->o->progress || b->o->progress(b->o->progress_data, b->label, b->done + now, b->total);
 }
 
 /* All generations of several prompts in one call; they go back to their experiments. */

@@ -29,6 +29,7 @@ typedef struct rh_auto_batch {
     rh_diags *diags;
     int32_t read_layer;
     const float *u;          /* [d_model], length 1 */
+    const char *label;       /* of the progress */
     int64_t done, total;     /* tokens, for the progress */
     int64_t tokens;          /* generated */
 } rh_auto_batch;

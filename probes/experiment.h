@@ -31,9 +31,18 @@ typedef struct rh_experiment {
  * x->actions[run]; returns n. */
 int32_t rh_bound_items(int32_t *first, const rh_experiment *x, int32_t run, int32_t action);
 
-/* score.c: fills `first` and `next`, `surprisal` of all runs. */
+/* Where the states of the texts are projected while they are read unsteered: h·u over a text's tokens. */
+typedef struct rh_along {
+    int32_t layer;              /* its resid_post */
+    const float *u;             /* [d_model], length 1 */
+    double *mean, *squares;     /* [n_runs] means of h·u and (h·u)²; NaN for an empty text */
+    bool (*go_on)(void *data);  /* asked now and then; false: RH_ECANCELLED. May be NULL */
+    void *data;
+} rh_along;
+
+/* score.c: fills `first` and `next`, `surprisal` of all runs; along may be NULL. */
 rh_status rh_score_shifts(rh_steer_run *runs, const rh_experiment *x, rh_error *err);
-rh_status rh_score_surprisal(rh_steer_run *runs, const rh_experiment *x, rh_error *err);
+rh_status rh_score_surprisal(rh_steer_run *runs, const rh_experiment *x, const rh_along *along, rh_error *err);
 
 /* One sequence read for its states alone, in one step without logits. */
 typedef struct rh_reading {

@@ -1,8 +1,9 @@
 /* score.c - passes that compare a steered text with the unsteered model: logits at the first
- * position that can differ, surprisal of the text. */
+ * position that can differ, surprisal of the text and where it projects. */
 #include <math.h>
 #include <stdlib.h>
 
+#include "algebra/algebra.h"
 #include "probes/diagnose.h"
 #include "probes/experiment.h"
 
@@ -106,14 +107,17 @@ static double surprise(const float *logits, int32_t n_vocab, int32_t id)
     return rh_log_sum_exp(logits, n_vocab) - (double)logits[id];
 }
 
-/* A text being scored: tokens[fed..feed) are still to be fed. Its last token is not: nothing comes
- * after it. */
-typedef struct scored { const int32_t *tokens; int32_t seq, fed, feed; double sum; } scored;
+/* A text being scored: tokens[fed..feed) are still to be fed. Its last token is only where states are
+ * read: nothing comes after it. */
+typedef struct scored { const int32_t *tokens; int32_t seq, fed, feed, n; double sum, along, squares; } scored;
+
+/* The logits and the states [rows, d] of one step; along NULL: no states. */
+typedef struct score_rows { float *logits, *states; int32_t n; const rh_along *along; } score_rows;
 
 /* The next chunk of each unfinished text, at most `rows` rows of logits in all; returns how many
- * texts take part. Whole prompts first: fresh sequences share them. */
-static int32_t next_chunks(rh_step_input *in, int32_t *owner, const scored *s, int32_t n, float *logits,
-                           int32_t rows, const rh_experiment *x)
+ * texts take part. Whole prompts first: fresh sequences share them. captures [n]. */
+static int32_t next_chunks(rh_step_input *in, rh_capture *captures, int32_t *owner, const scored *s, int32_t n,
+                           const score_rows *rows, const rh_experiment *x)
 {
     int32_t going = 0, active = 0, used = 0;
     for (int32_t i = 0; i < n; i++) going += s[i].fed < s[i].feed;
@@ -121,68 +125,86 @@ static int32_t next_chunks(rh_step_input *in, int32_t *owner, const scored *s, i
         int32_t left = s[i].feed - s[i].fed;
         if (left <= 0) continue;
         bool prompt = s[i].fed == 0;
-        int32_t chunk = prompt ? x->prompt.n : left < rows / going ? left : rows / going;
+        int32_t chunk = prompt ? x->prompt.n : left < rows->n / going ? left : rows->n / going;
         in[active] = (rh_step_input){.seq = s[i].seq, .ids = s[i].tokens + s[i].fed, .n = chunk,
                                      .want = prompt ? RH_LOGITS_LAST : RH_LOGITS_ALL,
-                                     .logits = logits + (size_t)used * (size_t)x->m->config.n_vocab};
+                                     .logits = rows->logits + (size_t)used * (size_t)x->m->config.n_vocab};
+        if (rows->along && !prompt) {
+            captures[active] = (rh_capture){.layer = rows->along->layer, .hook = RH_RESID_POST, .n = chunk,
+                                            .out = rows->states + (size_t)used * (size_t)x->m->config.d_model};
+            in[active].captures = &captures[active];
+            in[active].n_captures = 1;
+        }
         used += prompt ? 1 : chunk;
         owner[active++] = i;
     }
     return active;
 }
 
-/* Of each row of logits only one number is kept. */
-static void add_surprise(scored *s, const rh_step_input *in, int32_t n_vocab)
+/* Of each row of logits only one number is kept, and of each row of states. */
+static void add_rows(scored *s, const rh_step_input *in, const rh_model_config *c, const float *u)
 {
     int32_t n_rows = in->want == RH_LOGITS_LAST ? 1 : in->n;
     s->fed += in->n;
-    for (int32_t j = 0; j < n_rows; j++)
-        s->sum += surprise(in->logits + (size_t)j * (size_t)n_vocab, n_vocab, s->tokens[s->fed - n_rows + 1 + j]);
+    for (int32_t j = 0; j < n_rows; j++) {
+        int32_t next = s->fed - n_rows + 1 + j;
+        if (next < s->n) s->sum += surprise(in->logits + (size_t)j * (size_t)c->n_vocab, c->n_vocab, s->tokens[next]);
+    }
+    for (int32_t j = 0; in->n_captures && j < in->n; j++) {
+        double p = rh_dot(in->captures->out + (size_t)j * (size_t)c->d_model, u, c->d_model);
+        s->along += p;
+        s->squares += p * p;
+    }
 }
 
 /* Runs first..first+n-1, n <= GROUP, as unsteered sequences. */
-static rh_status surprisal_of_group(scored *s, float *logits, int32_t rows, const rh_experiment *x,
-                                    int32_t first, int32_t n, rh_error *err)
+static rh_status score_group(scored *s, const score_rows *rows, const rh_experiment *x, int32_t first, int32_t n, rh_error *err)
 {
     rh_session *session = NULL;
     rh_step_input in[GROUP];
+    rh_capture captures[GROUP];
     int32_t owner[GROUP], longest = 0, active;
     for (int32_t i = 0; i < n; i++) {
         int32_t all = x->n_tokens[first + i];
-        s[i] = (scored){.tokens = x->tokens[first + i], .feed = all > x->prompt.n ? all - 1 : 0};
+        s[i] = (scored){.tokens = x->tokens[first + i], .n = all};
+        if (all > x->prompt.n) s[i].feed = rows->along ? all : all - 1;
         if (all > longest) longest = all;
     }
     rh_status status = rh_session_new(&session, x->m, n, longest, err);
     for (int32_t i = 0; !status && i < n; i++)
         status = rh_session_add(session, &s[i].seq, x->prompt.n, NULL, 0, err);
-    while (!status && (active = next_chunks(in, owner, s, n, logits, rows, x)) > 0) {
+    while (!status && (active = next_chunks(in, captures, owner, s, n, rows, x)) > 0) {
         status = rh_session_step(session, in, active, err);
         for (int32_t a = 0; !status && a < active; a++)
-            add_surprise(&s[owner[a]], &in[a], x->m->config.n_vocab);
+            add_rows(&s[owner[a]], &in[a], &x->m->config, rows->along ? rows->along->u : NULL);
     }
     rh_session_free(session);
     return status;
 }
 
-rh_status rh_score_surprisal(rh_steer_run *runs, const rh_experiment *x, rh_error *err)
+rh_status rh_score_surprisal(rh_steer_run *runs, const rh_experiment *x, const rh_along *along, rh_error *err)
 {
-    rh_status status = RH_OK;
     size_t n_vocab = (size_t)x->m->config.n_vocab;
-    int32_t rows = (int32_t)(LOGIT_BYTES / sizeof(float) / n_vocab);
-    if (rows < GROUP) rows = GROUP;
-    float *logits = rh_calloc((size_t)rows * n_vocab, sizeof *logits);
-    if (!logits) return rh_fail_nomem(err);
-    for (int32_t first = 0; first < x->n_runs; first += GROUP) {
+    score_rows rows = {.n = (int32_t)(LOGIT_BYTES / sizeof(float) / n_vocab), .along = along};
+    if (rows.n < GROUP) rows.n = GROUP;
+    rows.logits = rh_calloc((size_t)rows.n * n_vocab, sizeof *rows.logits);
+    if (along) rows.states = rh_calloc((size_t)rows.n * (size_t)x->m->config.d_model, sizeof *rows.states);
+    rh_status status = rows.logits && (rows.states || !along) ? RH_OK : rh_fail_nomem(err);
+    for (int32_t first = 0; !status && first < x->n_runs; first += GROUP) {
         scored texts[GROUP];
         int32_t n = x->n_runs - first < GROUP ? x->n_runs - first : GROUP;
-        status = surprisal_of_group(texts, logits, rows, x, first, n, err);
-        if (status) break;
-        for (int32_t i = 0; i < n; i++) {
+        if (along && along->go_on && !along->go_on(along->data)) status = rh_fail(err, RH_ECANCELLED, "stopped while reading");
+        if (!status) status = score_group(texts, &rows, x, first, n, err);
+        for (int32_t i = 0; !status && i < n; i++) {
             int32_t n_ids = x->n_tokens[first + i] - x->prompt.n;
             runs[first + i].surprisal = n_ids > 0 ? texts[i].sum / n_ids : NAN;
+            if (!along) continue;
+            along->mean[first + i] = n_ids > 0 ? texts[i].along / n_ids : NAN;
+            along->squares[first + i] = n_ids > 0 ? texts[i].squares / n_ids : NAN;
         }
     }
-    free(logits);
+    free(rows.states);
+    free(rows.logits);
     return status;
 }
 
