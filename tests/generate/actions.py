@@ -129,6 +129,11 @@ def cases(a, b, c, fam):
     yield fams("fam_cap", lambda ls: f"cap {pick('fam', ls)} at {pick('norm(fam)', ls) if ls is None else 'norm(fam @ ' + ls + ')'}/8",
                lambda v: [cap(v, np.linalg.norm(v) / 8)])
     yield fams("fam_clamp", lambda ls: f"clamp {pick('fam', ls)} at 1.5; steer a @ {ls or 'all'}", lambda v: [clamp(v, 1.5), steer(a)])
+    # a guard and a number of each layer's own
+    yield ("fam_when", 1, False,
+           lambda ls: f"steer {pick('fam', ls)} when dot(h, {pick('fam', ls)}) > 0; cap a @ {ls or 'all'} at norm({pick('fam', ls)})/9",
+           {(l, "resid_post"): [(steer(fam[l]), everywhere, When(dot(fam[l]), 1, 0)), (cap(a, np.linalg.norm(fam[l]) / 9), everywhere, None)]
+            for l in range(LAYERS)})
     yield fams("free_ablate", lambda ls: f"ablate free(fam @ 1) @ {ls or 'all'}", lambda v: [ablate(fam[1])])
 
 
