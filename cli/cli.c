@@ -84,11 +84,12 @@ void cli_release(cli *c)
 
 rh_settings cli_settings(cli *c)
 {
-    static const char *const isa[] = {NULL, "generic", "avx2", "avx512"};
+    static const char *const isa[] = {NULL, "generic", "avx2", "avx512"}, *const quantize[] = {NULL, "nf4", "q8"};
     return (rh_settings){.cache_dir = c->cache_dir,
                          .device = (rh_device)c->common.device,
                          .threads = c->common.threads,
                          .exact = c->common.exact,
+                         .quantize = quantize[c->common.quantize],
                          .isa = isa[c->common.isa],
                          .progress = cli_progress,
                          .progress_data = c};

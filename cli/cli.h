@@ -14,6 +14,7 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_PIPE = 128 + 13 };
 typedef struct cli_common {  /* flags of every verb */
     bool json, exact, help;
     int32_t threads, device, isa; /* isa: 0 best, else 1 + rh_isa */
+    int32_t quantize;             /* 0 none, nf4, q8 */
     uint64_t seed;
 } cli_common;
 

@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 static const char *const DEVICES[] = {"auto", "cpu", "cuda", NULL};
+static const char *const QUANTIZE[] = {"none", "nf4", "q8", NULL};
 static const char *const ISAS[] = {"best", "generic", "avx2", "avx512", NULL};
 
 #define AT(field) offsetof(cli_common, field)
@@ -16,6 +17,8 @@ const cli_option CLI_COMMON[] = {
     {"threads", 0, CLI_INT, AT(threads), "N", "threads to compute with (default 0: one a processor)", 0, 1024, NULL},
     {"device", 0, CLI_CHOICE, AT(device), "DEVICE", "auto (default), cpu or cuda", 0, 0, DEVICES},
     {"exact", 0, CLI_FLAG, AT(exact), NULL, "float32 activations, no approximation; slower", 0, 0, NULL},
+    {"quantize", 0, CLI_CHOICE, AT(quantize), "TYPE",
+     "quantise a model's float matrices as they are loaded, but for the embedding: none (default), nf4 or q8", 0, 0, QUANTIZE},
     {"isa", 0, CLI_CHOICE, AT(isa), "ISA",
      "instruction set on the CPU, to compare them: best (default), generic, avx2 or avx512", 0, 0, ISAS},
     {"help", 'h', CLI_FLAG, AT(help), NULL, "this text", 0, 0, NULL},

@@ -340,6 +340,21 @@ static rh_status read_json_config(rh_model_config *c, const rh_family **family, 
     return check_config(c, path, err);
 }
 
+/* Of quantised checkpoints, bitsandbytes' in NF4 (engine/nf4.h finds their tensors). */
+static rh_status check_quantization(const json_t *q, const char *path, rh_error *err)
+{
+    if (!q || json_is_null(q)) return RH_OK;
+    const char *method = json_string_value(json_object_get(q, "quant_method"));
+    const char *type = json_string_value(json_object_get(q, "bnb_4bit_quant_type"));
+    if (!type) type = "fp4"; /* bitsandbytes' own default */
+    if (!method && json_object_get(q, "load_in_4bit")) method = "bitsandbytes";
+    const bool four = json_is_true(json_object_get(q, "load_in_4bit"));
+    if (method && !strcmp(method, "bitsandbytes") && four && !strcmp(type, "nf4")) return RH_OK;
+    return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s': quantization_config says %.40s%s%.20s, which is not there yet", path,
+                             method ? method : "no quant_method", four ? " " : "", four ? type : ""),
+                     err, "known: bitsandbytes with load_in_4bit and bnb_4bit_quant_type nf4");
+}
+
 rh_status rh_config_from_json(rh_model_config *out, const rh_family **family, const char *path, rh_error *err)
 {
     json_t *root = NULL;
@@ -347,9 +362,7 @@ rh_status rh_config_from_json(rh_model_config *out, const rh_family **family, co
     RH_TRY(rh_json_load(&root, path, err));
     rh_status status = json_is_object(root) ? read_json_config(&c, family, root, path, err)
                                             : rh_fail(err, RH_EFORMAT, "'%s' is not a JSON object", path);
-    if (!status && json_object_get(root, "quantization_config"))
-        status = rh_fail(err, RH_EUNSUPPORTED, "'%s' is a quantised checkpoint (quantization_config), "
-                         "which is not there yet", path);
+    if (!status) status = check_quantization(json_object_get(root, "quantization_config"), path, err);
     json_decref(root);
     if (!status) *out = c;
     return status;

@@ -97,6 +97,7 @@ static rh_status open_model(rh_model **out, const char *path, const rh_settings 
     m->name = base_name(path);
     if (!m->path || !m->name) status = rh_fail_nomem(err);
     if (!status) status = open_container(m, &family, err);
+    if (!status && settings->quantize) status = rh_weights_quantize(m, family, settings->quantize, err);
     if (!status) status = rh_weights_check(m, family, err);
     if (!status) status = make_inv_freq(m, err);
     if (!status && light) {

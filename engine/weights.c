@@ -4,6 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The tensor as it is multiplied. */
+static const rh_tensor *made_or(const rh_model *m, const char *name, const rh_tensor *stored)
+{
+    const rh_made *made = rh_made_find(&m->made, name);
+    return made ? &made->tensor : stored;
+}
+
 const rh_tensor *rh_model_tensor(const rh_model *m, const rh_family *f, rh_role role, int32_t layer)
 {
     const char *pattern = m->gguf ? f->gguf[role] : f->hf[role];
@@ -14,14 +21,13 @@ const rh_tensor *rh_model_tensor(const rh_model *m, const rh_family *f, rh_role 
     const char *percent = strstr(pattern, "%d");
     if (percent) snprintf(plain, sizeof plain, "%.*s%d%s", (int)(percent - pattern), pattern, layer, percent + 2);
     else snprintf(plain, sizeof plain, "%s", pattern);
-    if (m->gguf) return rh_gguf_find(m->gguf, plain);
+    if (m->gguf) return made_or(m, plain, rh_gguf_find(m->gguf, plain));
     for (int i = 0; i < 3; i++) {
         /* "model.language_model." stands in place of "model." */
         const bool replaces = i == 2 && !strncmp(plain, "model.", 6);
         snprintf(name, sizeof name, "%s%s", prefixes[i], replaces ? plain + 6 : plain);
-        const rh_made *made = rh_made_find(&m->made, name);
-        const rh_tensor *t = made ? &made->tensor : rh_safetensors_find(m->safetensors, name);
-        if (t) return t;
+        const rh_tensor *t = rh_safetensors_find(m->safetensors, name);
+        if (t) return made_or(m, name, t);
     }
     return NULL;
 }
@@ -78,6 +84,22 @@ rh_status rh_weights_check(rh_model *m, const rh_family *f, rh_error *err)
     for (int32_t layer = 0; layer < m->config.n_layers; layer++)
         for (rh_role role = RH_FIRST_LAYER_ROLE; role < RH_N_ROLES; role++)
             RH_TRY(check_tensor(m, f, role, layer, err));
+    return RH_OK;
+}
+
+rh_status rh_weights_quantize(rh_model *m, const rh_family *f, const char *type, rh_error *err)
+{
+    static const struct { const char *name; rh_dtype dtype; } known[] = {{"nf4", RH_NF4}, {"q8", RH_Q8_0}};
+    size_t k = 0;
+    while (k < sizeof known / sizeof *known && strcmp(known[k].name, type)) k++;
+    if (k == sizeof known / sizeof *known)
+        return rh_hinted(rh_fail(err, RH_EVALUE, "weights cannot be quantised to '%.40s'", type), err, "known: nf4, q8");
+    for (int32_t layer = 0; layer < m->config.n_layers; layer++)
+        for (rh_role role = RH_FIRST_LAYER_ROLE; role < RH_N_ROLES; role++) {
+            const rh_tensor *t = shape_of(&m->config, role).n_dims == 2 ? rh_model_tensor(m, f, role, layer) : NULL;
+            if (t) RH_TRY(rh_made_quantize(&m->made, t, known[k].dtype, err));
+        }
+    rh_made_sort(&m->made);
     return RH_OK;
 }
 
@@ -190,6 +212,7 @@ static void hash_stored(rh_sha256 *h, const rh_model *m, const rh_tensor *t)
     const rh_tensor *sources[4] = {t};
     const int n = made ? rh_made_sources(sources, made) : 1;
     for (int i = 0; i < n; i++) hash_tensor(h, sources[i]);
+    if (made) rh_sha256_add(h, t->raw_type, strlen(t->raw_type));
 }
 
 rh_status rh_weights_fingerprint(rh_model *m, const rh_family *f, rh_error *err)

@@ -12,6 +12,9 @@ const rh_tensor *rh_model_tensor(const rh_model *m, const rh_family *f, rh_role 
  * sets m->config.tied, n_params and weight_bytes. */
 rh_status rh_weights_check(rh_model *m, const rh_family *f, rh_error *err);
 
+/* The layers' matrices that are floats will be quantised to `type`, "nf4" or "q8". Before rh_weights_check. */
+rh_status rh_weights_quantize(rh_model *m, const rh_family *f, const char *type, rh_error *err);
+
 /* Upload everything; needs rh_weights_check first. Progress counts layers. */
 rh_status rh_weights_upload(rh_model *m, const rh_family *f, const rh_settings *settings, rh_error *err);
 

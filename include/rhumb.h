@@ -112,6 +112,7 @@ typedef struct rh_settings {
     bool exact;            /* float32 activations, no approximation */
     rh_progress_fn progress;
     void *progress_data;
+    const char *quantize;  /* "nf4", "q8": the layers' float matrices are, as they are loaded; NULL: none */
     const char *isa;       /* CPU: "generic", "avx2", "avx512"; NULL: the best there is */
 } rh_settings;
 

@@ -32,6 +32,11 @@ size_t rh_row_bytes(rh_dtype t, int64_t n);
  * gives). src need not be aligned. n a multiple of the block. */
 void rh_dequantize_row(float *out, const void *src, rh_dtype t, int64_t n);
 
+/* The way back, for the types that weights can be quantised to while they are loaded: Q8_0 as ggml
+ * and NF4 as bitsandbytes does it. n a multiple of the block; x finite. */
+bool rh_can_quantize(rh_dtype t);
+void rh_quantize_row(uint8_t *out, const float *x, rh_dtype t, int64_t n);
+
 /* The 16 values of an NF4 code, ascending: quantiles of a normal distribution, 0 and +-1 among them. */
 extern const float rh_nf4_values[16];
 
