@@ -141,13 +141,15 @@ static void test_model(void **state)
 int main(void)
 {
     static char gemma3_f32[] = "gemma3-f32", gemma3_bf16[] = "gemma3-bf16", gemma2_bf16[] = "gemma2-bf16",
-                llama_f32[] = "llama-f32", llama_bf16[] = "llama-bf16";
+                llama_f32[] = "llama-f32", llama_bf16[] = "llama-bf16", gemma2_nf4[] = "gemma2-nf4", llama_nf4[] = "llama-nf4";
     const struct CMUnitTest tests[] = {
         {"gemma3, float32, three shards", test_model, NULL, NULL, gemma3_f32},
         {"gemma3, bf16, linear rope scaling", test_model, NULL, NULL, gemma3_bf16},
         {"gemma2, bf16, soft caps", test_model, NULL, NULL, gemma2_bf16},
         {"llama, float32, tied", test_model, NULL, NULL, llama_f32},
         {"llama, bf16, llama3 rope, own output matrix, shards", test_model, NULL, NULL, llama_bf16},
+        {"gemma2, NF4, scales quantised too", test_model, NULL, NULL, gemma2_nf4},
+        {"llama, NF4, blocks across rows", test_model, NULL, NULL, llama_nf4},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@ Each case is a folder as the hub ships a model (config.json, *.safetensors, no t
 `tokens.json`, a list of id lists, and `expected.safetensors`: for prompt i, `i.embed` [T, d],
 `i.resid_post.L` [T, d] and `i.logits` [T, V] in float32. Shapes are small and ragged (a
 vocabulary of 67); weights are drawn large enough that every part of the block matters.
-Needs torch, transformers, safetensors.
+Needs torch, transformers, safetensors, and for NF4 bitsandbytes and accelerate.
 """
 import argparse
 import json
@@ -15,7 +15,7 @@ import pathlib
 import random
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, Gemma2Config, Gemma3TextConfig, LlamaConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Gemma2Config, Gemma3TextConfig, LlamaConfig
 
 SHAPE = dict(vocab_size=67, hidden_size=32, intermediate_size=40, num_attention_heads=2, num_key_value_heads=1,
              head_dim=16, max_position_embeddings=128)
@@ -34,6 +34,12 @@ CASES = {  # name: (config, dtype, shard size)
                                       num_hidden_layers=2, tie_word_embeddings=True), torch.float32, "5GB"),
     "llama-bf16": (lambda: LlamaConfig(**SHAPE, num_hidden_layers=3, tie_word_embeddings=False, rope_theta=5e5,
                                        rope_scaling=ROPE3), torch.bfloat16, "20KB"),
+    # "nf4": bitsandbytes' own file, with scales that are quantised too ("nf4x2") or not. Blocks of 64 lie in
+    # rows of d = 64, and reach from row to row where there are 40 or 32 columns.
+    "gemma2-nf4": (lambda: Gemma2Config(**(SHAPE | {"hidden_size": 64}), num_hidden_layers=2, sliding_window=6,
+                                        query_pre_attn_scalar=24, attn_logit_softcapping=5.0,
+                                        final_logit_softcapping=3.0), "nf4x2", "5GB"),
+    "llama-nf4": (lambda: LlamaConfig(**SHAPE, num_hidden_layers=2, tie_word_embeddings=False), "nf4", "5GB"),
 }
 
 
@@ -47,6 +53,31 @@ def randomize(model, seed):
             p.copy_(neutral + 0.3 * torch.randn(p.shape, generator=g))
         else:
             p.copy_(1.5 / p.shape[-1] ** 0.5 * torch.randn(p.shape, generator=g))
+
+
+def quantize(folder, twice):
+    """The checkpoint in folder as bitsandbytes saves it."""
+    how = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=twice,
+                             bnb_4bit_compute_dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=how, dtype=torch.float32, device_map="cpu")
+    for old in folder.glob("*.safetensors*"):
+        old.unlink()
+    model.save_pretrained(folder)
+
+
+@torch.no_grad()
+def expanded(folder, config):
+    """The same model with every 4-bit matrix as float32."""
+    import bitsandbytes as bnb
+    quantized = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, device_map="cpu")
+    state = {name: p.data.float() for name, p in quantized.named_parameters()}
+    for name, module in quantized.named_modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            w = module.weight
+            state[name + ".weight"] = bnb.functional.dequantize_4bit(w.data, w.quant_state).float()
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+    model.load_state_dict(state, strict=not config.tie_word_embeddings)
+    return model
 
 
 @torch.no_grad()
@@ -82,11 +113,15 @@ def main():
         config._attn_implementation = "eager"
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float()
         randomize(model, a.seed * 100 + k)
-        model.to(dtype).save_pretrained(folder, max_shard_size=shard)
+        nf4 = isinstance(dtype, str)
+        model.to(torch.float32 if nf4 else dtype).save_pretrained(folder, max_shard_size=shard)
+        if nf4:
+            quantize(folder, dtype == "nf4x2")
         (folder / "generation_config.json").unlink(missing_ok=True)
         prompts = [[r.randrange(config.vocab_size) for _ in range(n)] for n in (1, 2, 9, 20)]
         (folder / "tokens.json").write_text(json.dumps(prompts) + "\n")
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+        model = expanded(folder, config) if nf4 else AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager").eval()
         save_file(answers(model, prompts), folder / "expected.safetensors")
         print(name, sum(f.stat().st_size for f in folder.iterdir()), "bytes", sorted(p.name for p in folder.iterdir()))
 
