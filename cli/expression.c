@@ -129,6 +129,8 @@ rh_status cli_expression_eval(cli_expression *e, cli *c, const cli_expression_fl
     rh_status status = rh_program_eval(&e->evaluation, e->program, &c->diags, err);
     cli_clear_bar(c);
     cli_notes(c, rh_concepts_warnings(e->concepts));
+    if (!status && !e->evaluation->value && !e->evaluation->n_actions)
+        cli_note(c, "%s has no action of its own, so nothing is steered (include brings names only)", f->book);
     return say_what_is_kept(f, c, status, err);
 }
 

@@ -96,14 +96,26 @@ void rh_loaded_free(rh_loaded *l)
     free(l);
 }
 
+/* Without a model: the first file's. What the two make together is the language's business, and no error with
+ * force_model. */
+static rh_status warn_of_models(rh_concepts *c, const rh_loaded *l, rh_error *err)
+{
+    for (size_t i = 0; i < c->n_loaded && c->options.force_model && l->made_on.fingerprint; i++) {
+        const rh_loaded *first = c->loaded[i];
+        if (!first->made_on.fingerprint) continue;
+        if (!strcmp(first->made_on.fingerprint, l->made_on.fingerprint)) return RH_OK;
+        return rh_concepts_warn(c, err, "%s was made on %.80s (%.12s…), and %s on %.80s (%.12s…)", l->path, l->made_on.name,
+                                l->made_on.fingerprint, first->path, first->made_on.name, first->made_on.fingerprint);
+    }
+    return RH_OK;
+}
+
 /* The model a file was made on must be the one at hand. */
 static rh_status check_model(rh_concepts *c, const rh_loaded *l, rh_error *err)
 {
-    const json_t *from = json_object_get(l->metadata, "model");
-    const char *fingerprint = json_string_value(json_object_get(from, "fingerprint"));
-    const char *name = json_string_value(json_object_get(from, "name"));
-    if (!c->model || !fingerprint || strcmp(fingerprint, c->model->fingerprint) == 0) return RH_OK;
-    if (!name) name = "another model";
+    const char *fingerprint = l->made_on.fingerprint, *name = l->made_on.name;
+    if (!c->model) return warn_of_models(c, l, err);
+    if (!fingerprint || strcmp(fingerprint, c->model->fingerprint) == 0) return RH_OK;
     if (c->options.force_model)
         return rh_concepts_warn(c, err, "%s was made on %.80s (%.12s…), not on %s (%.12s…)", l->path, name,
                                 fingerprint, c->model->name, c->model->fingerprint);
@@ -133,7 +145,11 @@ static rh_status check_shape(const rh_concepts *c, const rh_loaded *l, rh_error 
 static rh_status read_metadata(rh_loaded *l, rh_error *err)
 {
     if (!l->file.metadata) return RH_OK;
-    return rh_json_parse(&l->metadata, l->file.metadata, strlen(l->file.metadata), l->path, err);
+    RH_TRY(rh_json_parse(&l->metadata, l->file.metadata, strlen(l->file.metadata), l->path, err));
+    const json_t *from = json_object_get(l->metadata, "model");
+    const char *name = json_string_value(json_object_get(from, "name"));
+    l->made_on = (rh_atom_model){name ? name : "another model", json_string_value(json_object_get(from, "fingerprint"))};
+    return RH_OK;
 }
 
 static rh_status load(rh_loaded **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err)

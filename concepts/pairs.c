@@ -107,7 +107,8 @@ static void header_end(reader *r)
     } else {
         const char *absent = r->at_text >= 0 ? "label" : r->at_label >= 0 ? "text"
                              : r->at_positive >= 0 ? r->negative : r->positive;
-        fault(r, r->row_line, hint, "no column '%s' in the header; it has %s", absent,
+        bool other_sign = r->n_columns == 1 && r->columns.data && strpbrk(r->columns.data, ";\t");
+        fault(r, r->row_line, other_sign ? "columns are separated by commas" : hint, "no column '%s' in the header; it has %s", absent,
               r->columns.data ? r->columns.data : "none");
     }
 }

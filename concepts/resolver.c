@@ -62,6 +62,7 @@ static rh_status describe_load(rh_concepts *c, const rh_atom_spec *spec, rh_atom
     RH_TRY(rh_loaded_get(&l, c, spec, err));
     const rh_vector *v = l->file.vector;
     info->d = v->d;
+    if (!c->model && !c->options.force_model && l->made_on.fingerprint) info->model = &l->made_on;
     if (v->layers[0] < 0) return RH_OK;
     info->place = v->n_layers == 1 ? RH_PLACE_PINNED : RH_PLACE_FAMILY;
     info->hook = v->hook;

@@ -17,6 +17,7 @@ typedef struct rh_loaded {
     rh_vectorfile file;
     char sha256[65];
     json_t *metadata;         /* parsed, or NULL */
+    rh_atom_model made_on;    /* as the metadata says; fingerprint NULL if it does not */
 } rh_loaded;
 
 struct rh_concepts {

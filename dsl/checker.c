@@ -51,7 +51,7 @@ bool rh_make(rh_checker *c, rh_operand *out, rh_op op, rh_value_kind kind, const
     for (int32_t i = 0; i < n; i++) in[i] = ops[i].node;
     rh_node node = {.op = op, .kind = kind, .place = joined.place, .site = joined.site,
                     .d = kind == RH_VALUE_SCALAR || !joined.d ? joined.float_d : joined.d, .inner_d = joined.inner_d,
-                    .n_in = n, .in = in, .coef = coef, .atom = -1, .range = range};
+                    .model = joined.model, .n_in = n, .in = in, .coef = coef, .atom = -1, .range = range};
     *out = (rh_operand){rh_graph_node(c->graph, &node), range, joined.origin};
     if (in != few) free(in);
     if (out->node < 0) c->no_memory = true;

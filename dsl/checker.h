@@ -47,6 +47,7 @@ typedef struct rh_joined {
     int32_t d;       /* as a node over these operands has it, for a vector */
     int32_t inner_d; /* for a scalar computed from these */
     int32_t float_d; /* what a floating scalar demands of its site */
+    const rh_atom_model *model;
     rh_range origin;
 } rh_joined;
 bool rh_join(rh_checker *c, const rh_operand *ops, int32_t n, rh_joined *out);

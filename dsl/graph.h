@@ -48,6 +48,7 @@ typedef struct rh_node {
     int32_t n_in;
     const int32_t *in;
     const double *coef;   /* SUM */
+    const rh_atom_model *model; /* that a part of it was made on; NULL: not known */
     double number;        /* NUMBER */
     int32_t atom;         /* ATOM, else -1 */
     rh_range range;

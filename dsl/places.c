@@ -119,6 +119,25 @@ static bool width_conflict(rh_checker *c, const rh_operand *a, int32_t width_a, 
     return false;
 }
 
+/* Two files from two models: coordinates of the one say nothing in the other. */
+static bool join_models(rh_checker *c, const rh_operand *ops, int32_t n, rh_joined *out)
+{
+    int32_t first = -1;
+    for (int32_t i = 0; i < n; i++) {
+        const rh_atom_model *model = rh_operand_node(c, &ops[i])->model;
+        if (!model) continue;
+        if (first < 0) first = i;
+        out->model = rh_operand_node(c, &ops[first])->model;
+        if (!strcmp(out->model->fingerprint, model->fingerprint)) continue;
+        rh_diag *d = rh_diag_add(c->diags, RH_EMODEL, ops[first].range, "these were made on different models");
+        rh_diag_label(d, ops[first].range, "%.40s (%.12s…)", out->model->name, out->model->fingerprint);
+        rh_diag_label(d, ops[i].range, "%.40s (%.12s…)", model->name, model->fingerprint);
+        rh_diag_hint(d, "compute both on one model, or use --force-model");
+        return false;
+    }
+    return true;
+}
+
 /* ---- joining --------------------------------------------------------------------------------------- */
 
 /* One width for all: of the site if there is one, and of every vector. */
@@ -165,7 +184,7 @@ bool rh_join(rh_checker *c, const rh_operand *ops, int32_t n, rh_joined *out)
             out->origin = ops[i].origin;
         }
     }
-    return join_widths(c, ops, n, out);
+    return join_models(c, ops, n, out) && join_widths(c, ops, n, out);
 }
 
 /* ---- @ and free -------------------------------------------------------------------------------------- */
@@ -328,7 +347,7 @@ bool rh_check_free(rh_checker *c, const rh_operand *of, rh_range range, rh_opera
         return false;
     }
     rh_node made = {.op = RH_OP_FREE, .kind = node->kind, .place = RH_PLACE_CONSTANT, .site = -1, .d = node->d,
-                    .inner_d = node->inner_d, .n_in = 1, .in = &of->node, .atom = -1, .range = range};
+                    .inner_d = node->inner_d, .model = node->model, .n_in = 1, .in = &of->node, .atom = -1, .range = range};
     out->node = rh_graph_node(c->graph, &made);
     if (out->node < 0) c->no_memory = true;
     return out->node >= 0;

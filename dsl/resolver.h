@@ -36,12 +36,17 @@ typedef struct rh_atom_spec {
 
 typedef enum rh_place_kind { RH_PLACE_CONSTANT, RH_PLACE_FLOATING, RH_PLACE_PINNED, RH_PLACE_FAMILY } rh_place_kind;
 
+/* The model that a file says it was made on. */
+typedef struct rh_atom_model { const char *name, *fingerprint; } rh_atom_model;
+
 typedef struct rh_atom_info {
     rh_place_kind place;
     rh_hook hook;             /* pinned, family */
     int32_t n_layers;         /* pinned 1, family ≥ 1, else 0 */
     const int32_t *layers;    /* ascending; lives as long as the resolver */
     int32_t d;                /* 0: from context (random, and floating: the hook decides) */
+    const rh_atom_model *model; /* NULL: unknown, or the model at hand; what has two does not combine. Lives as long
+                                   as the resolver */
 } rh_atom_info;
 
 /* One atom at some sites. `out` [n_layers, d] is zeroed memory of the caller's (d as the hook

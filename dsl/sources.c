@@ -275,7 +275,8 @@ bool rh_check_source(rh_checker *c, rh_expr *e, const rh_function *f, rh_operand
     }
     if (!fits_model(c, atom, e->range)) return false;
     rh_node node = {.op = RH_OP_ATOM, .kind = spec.kind == RH_ATOM_RESID_NORM ? RH_VALUE_SCALAR : RH_VALUE_VECTOR,
-                    .place = atom->info.place, .site = atom->site, .d = atom->info.d, .atom = id, .range = e->range};
+                    .place = atom->info.place, .site = atom->site, .d = atom->info.d, .model = atom->info.model,
+                    .atom = id, .range = e->range};
     if (node.site >= 0 && !node.d) node.d = rh_hook_width(c->resolver, atom->info.hook);
     node.inner_d = node.d;
     *out = (rh_operand){rh_graph_node(c->graph, &node), e->range, e->range};

@@ -265,6 +265,20 @@ static void test_load(void **state)
     const char *warning = strstr(rh_concepts_warnings(c), "was made on other");
     assert_non_null(warning);
     assert_null(strstr(warning + 1, "was made on other")); /* said once */
+    rh_concepts_free(c);
+
+    /* Without a model two files from two models do not combine; forced, they do with a warning. */
+    rh_atom_spec ours = spec_of(RH_ATOM_LOAD, in_folder(&f, "deep.safetensors"));
+    assert_int_equal(describe(none, &other, &info, &err), RH_OK);
+    assert_string_equal(info.model->fingerprint, "abc");
+    assert_int_equal(describe(none, &ours, &info, &err), RH_OK);
+    assert_string_equal(info.model->fingerprint, m->fingerprint);
+    c = NULL;
+    assert_int_equal(rh_concepts_new(&c, NULL, &force, NULL), RH_OK);
+    assert_int_equal(describe(c, &other, &info, &err), RH_OK);
+    assert_int_equal(describe(c, &ours, &info, &err), RH_OK);
+    assert_null(info.model);
+    assert_non_null(strstr(rh_concepts_warnings(c), "other.safetensors on other (abc"));
 
     float x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
     int64_t shape[2] = {8, 1};

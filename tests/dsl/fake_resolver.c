@@ -8,6 +8,8 @@
 
 static const int32_t L31[] = {31}, L20[] = {20}, L77[] = {77}, L14_18[] = {14, 15, 16, 17, 18}, L3_7[] = {3, 7};
 
+static const rh_atom_model SMALL = {"small", "0123456789abcdef"}, LARGE = {"large", "fedcba9876543210"};
+
 static const struct {
     const char *name;
     rh_place_kind place;
@@ -15,20 +17,24 @@ static const struct {
     int32_t n;
     const int32_t *layers;
     int32_t d;
+    const rh_atom_model *model;
 } FILES[] = {
-    {"sf.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L31, FAKE_D},
-    {"rain20.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L20, FAKE_D},
-    {"other20.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L20, FAKE_D},
-    {"attn.safetensors", RH_PLACE_PINNED, RH_ATTN_OUT, 1, L20, FAKE_D},
-    {"z.safetensors", RH_PLACE_PINNED, RH_ATTN_Z, 1, L20, FAKE_Z},
-    {"fam.safetensors", RH_PLACE_FAMILY, RH_RESID_POST, 5, L14_18, FAKE_D},
-    {"fam2.gguf", RH_PLACE_FAMILY, RH_RESID_POST, 2, L3_7, FAKE_D},
-    {"const.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D},
-    {"narrow.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, 8},
-    {"zero.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D},
-    {"huge.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D},
-    {"wide31.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L31, 99},
-    {"deep.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L77, FAKE_D},
+    {"sf.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L31, FAKE_D, NULL},
+    {"rain20.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L20, FAKE_D, NULL},
+    {"other20.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L20, FAKE_D, NULL},
+    {"attn.safetensors", RH_PLACE_PINNED, RH_ATTN_OUT, 1, L20, FAKE_D, NULL},
+    {"z.safetensors", RH_PLACE_PINNED, RH_ATTN_Z, 1, L20, FAKE_Z, NULL},
+    {"fam.safetensors", RH_PLACE_FAMILY, RH_RESID_POST, 5, L14_18, FAKE_D, NULL},
+    {"fam2.gguf", RH_PLACE_FAMILY, RH_RESID_POST, 2, L3_7, FAKE_D, NULL},
+    {"const.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D, NULL},
+    {"narrow.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, 8, NULL},
+    {"zero.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D, NULL},
+    {"huge.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D, NULL},
+    {"wide31.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L31, 99, NULL},
+    {"small.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L20, FAKE_D, &SMALL},
+    {"small.npy", RH_PLACE_CONSTANT, RH_RESID_POST, 0, NULL, FAKE_D, &SMALL},
+    {"large.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L20, FAKE_D, &LARGE},
+    {"deep.safetensors", RH_PLACE_PINNED, RH_RESID_POST, 1, L77, FAKE_D, NULL},
 };
 
 static const char *base_name(const char *path)
@@ -41,7 +47,7 @@ static rh_status describe_load(const rh_atom_spec *spec, rh_atom_info *out, rh_e
 {
     for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++)
         if (strcmp(FILES[i].name, base_name(spec->text)) == 0) {
-            *out = (rh_atom_info){FILES[i].place, FILES[i].hook, FILES[i].n, FILES[i].layers, FILES[i].d};
+            *out = (rh_atom_info){FILES[i].place, FILES[i].hook, FILES[i].n, FILES[i].layers, FILES[i].d, FILES[i].model};
             return RH_OK;
         }
     return rh_fail(err, RH_EIO, "cannot open '%s': No such file or directory", spec->text);
