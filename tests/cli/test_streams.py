@@ -20,7 +20,7 @@ def piped(place, arguments, lines):
     run.stdout.close()
     err = run.stderr.read().decode()
     run.stderr.close()
-    return run.wait(timeout=120), err
+    return run.wait(timeout=600), err
 
 
 def test_closed_pipe_is_quiet(place):
@@ -67,7 +67,7 @@ def test_json_is_alone_on_stdout(place):
     assert bench["machine"]["read_gbs"] > 0 and bench["prefill"]["tok_s"] > 0 and "decode" not in bench, bench
 
 
-def interrupt(place, arguments, until, code, signals=(signal.SIGINT,), seconds=120):
+def interrupt(place, arguments, until, code, signals=(signal.SIGINT,), seconds=600):
     """Run with a terminal on stderr; send the signals once `until` was seen there."""
     master, slave = pty.openpty()
     run = subprocess.Popen([RHUMB, *map(str, arguments)], cwd=place.dir, env={**place.env, "TERM": "xterm"},
