@@ -122,6 +122,31 @@ static void test_dequantize(void **state)
     fclose(f);
 }
 
+/* Q8_0 as gguf-py and NF4 as bitsandbytes has it, byte for byte. */
+static void test_quantize(void **state)
+{
+    enum { N = 1024 };
+    static const rh_dtype types[] = { RH_Q8_0, RH_NF4 };
+    float x[N];
+    uint8_t want[N / 32 * 34], got[N / 32 * 34];
+    (void)state;
+    FILE *f = fopen(RH_TEST_DATA "/quantize.bin", "rb");
+    assert_non_null(f);
+    assert_int_equal(fread(x, sizeof *x, N, f), N);
+    for (int k = 0; k < 2; k++) {
+        const size_t bytes = rh_row_bytes(types[k], N), block = (size_t)rh_dtype_get(types[k])->bytes;
+        assert_true(rh_can_quantize(types[k]));
+        assert_int_equal(fread(want, 1, bytes, f), bytes);
+        rh_quantize_row(got, x, types[k], N);
+        for (size_t i = 0; i < bytes; i++)
+            if (got[i] != want[i])
+                fail_msg("%s block %zu, byte %zu: %02x, not %02x", rh_dtype_get(types[k])->name, i / block, i % block, got[i],
+                         want[i]);
+    }
+    assert_false(rh_can_quantize(RH_Q4_K) || rh_can_quantize(RH_DTYPE_NONE));
+    fclose(f);
+}
+
 static void test_devices(void **state)
 {
     (void)state;
@@ -158,7 +183,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),   cmocka_unit_test(test_row_bytes), cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_bf16),    cmocka_unit_test(test_dequantize), cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_bf16),    cmocka_unit_test(test_dequantize), cmocka_unit_test(test_quantize), cmocka_unit_test(test_devices),
         cmocka_unit_test(test_no_cuda),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
