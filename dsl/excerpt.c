@@ -172,14 +172,16 @@ static bool covers(const rh_range *r, const cell *c)
     return c->offset >= r->start && c->offset < r->end;
 }
 
-/* The line's end carries a caret only for a range that begins there; a cell without width (a
- * combining mark by itself) only if its range has no other. */
+/* The line's end carries a caret only for a range that begins there, or behind a CR that is not shown; a
+ * cell without width (a combining mark by itself) only if its range has no other. */
 static bool has_caret(const rh_diag *d, const line_view *v, const int *labels, int n, int at)
 {
     const cell *c = &v->cells[at];
     for (int k = 0; k < n; k++) {
         const rh_range *r = &d->labels[labels[k]].range;
-        if (!covers(r, c) || (at + 1 == v->n && r->start < c->offset)) continue;
+        bool end = at + 1 == v->n;
+        if (end && !v->cut_right && r->start >= c->offset) return true;
+        if (!covers(r, c) || (end && r->start < c->offset)) continue;
         if (c->width > 0) return true;
         bool wide = false;
         for (int i = 0; i < v->n; i++) wide |= i != at && covers(r, &v->cells[i]);

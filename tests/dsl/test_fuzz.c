@@ -5,13 +5,11 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/rng.h"
-#include "base/utf8.h"
-#include "fake_resolver.h"
+#include "fuzz_language.h"
 
 enum { ROUNDS = 30000, MAX_TEXT = 4096 };
 
@@ -68,89 +66,10 @@ static void mutate(dice *d, char *text, size_t *len)
     }
 }
 
-static void check_diag(const rh_diag *d)
-{
-    assert_int_not_equal(d->code, RH_OK);
-    assert_true(strlen(d->message) > 0);
-    assert_true(rh_utf8_valid(d->message, strlen(d->message)) == strlen(d->message));
-    assert_true(rh_utf8_valid(d->excerpt, strlen(d->excerpt)) == strlen(d->excerpt));
-    assert_true(d->settled);
-    if (d->n_labels == 0) return; /* a file that cannot be read, an expression as such */
-    assert_true(d->line >= 1 && d->column >= 1);
-    assert_non_null(strstr(d->excerpt, " | "));
-    assert_non_null(strchr(d->excerpt, '^'));
-    for (int i = 0; i < d->n_labels; i++) assert_true(d->labels[i].range.start <= d->labels[i].range.end && d->labels[i].range.end <= MAX_TEXT);
-}
-
-static void all_finite(const rh_value *v)
-{
-    for (int i = 0; v->scalar && i < v->n_layers; i++) assert_true(isfinite(v->scalar[i]));
-    for (int i = 0; v->vector && i < v->vector->n_layers * v->vector->d; i++) assert_true(isfinite(v->vector->data[i]));
-    for (int i = 0; v->span && i < v->n_layers; i++)
-        for (int j = 0; j < v->span[i].rank * v->span[i].d; j++) assert_true(isfinite(v->span[i].basis[j]));
-}
-
-static void check_action(const rh_eval_action *a)
-{
-    bool has_amount = a->verb >= RH_VERB_SCALE;
-    all_finite(&a->value);
-    all_finite(&a->amount);
-    assert_true(a->value.layers != NULL); /* an action has a place */
-    assert_int_equal(a->amount.scalar != NULL, has_amount);
-    if (has_amount) assert_int_equal(a->amount.n_layers, a->value.n_layers);
-    if (!a->guard) return;
-    all_finite(&a->guard->vector);
-    all_finite(&a->guard->threshold);
-    assert_int_equal(a->guard->vector.n_layers, a->value.n_layers);
-    assert_int_equal(a->guard->threshold.n_layers, a->value.n_layers);
-}
-
-static bool try_text(dice *d, const char *text, rh_diags *diags)
-{
-    static const char *const layers[] = {NULL, "16", "3..5", "[1, 9]"};
-    fake_resolver fake;
-    rh_program *p = NULL;
-    rh_evaluation *e = NULL;
-    rh_error err = {0};
-    rh_program_input in = {.layers = layers[roll(d, 4)], .all_names = roll(d, 2), .bare_value = roll(d, 2)};
-    if (roll(d, 2))
-        in.expr = text;
-    else
-        in.book_text = text;
-    if (roll(d, 8))
-        fake_init(&fake);
-    else
-        fake_no_model(&fake);
-    rh_status status = rh_program_compile(&p, &in, &fake.resolver, diags, &err);
-    if (!status) {
-        rh_str out = {0};
-        assert_int_equal(rh_program_explain(&out, p, NULL), RH_OK);
-        assert_int_equal(rh_program_explain_json(&out, p, NULL), RH_OK);
-        rh_str_free(&out);
-        status = rh_program_eval(&e, p, diags, &err);
-    }
-    if (status) {
-        rh_str out = {0};
-        assert_true(diags->n > 0);
-        assert_int_equal(err.code, diags->items[0].code);
-        for (int i = 0; i < diags->n; i++) check_diag(&diags->items[i]);
-        for (int i = 0; i < diags->n; i++) rh_diag_render(&out, &diags->items[i]);
-        rh_str_free(&out);
-    } else {
-        for (int i = 0; i < e->n_actions; i++) check_action(&e->actions[i]);
-        for (int i = 0; i < e->n_names; i++) all_finite(&e->names[i].value);
-        if (e->value) all_finite(e->value);
-    }
-    rh_evaluation_free(e);
-    rh_program_free(p);
-    return status == RH_OK;
-}
-
 static void mutated(void **state)
 {
     (void)state;
     char text[MAX_TEXT + 1];
-    rh_diags *diags = calloc(1, sizeof *diags);
     int good = 0;
     for (uint64_t round = 0; round < ROUNDS; round++) {
         dice d = {.round = round};
@@ -161,10 +80,11 @@ static void mutated(void **state)
         text[len] = '\0';
         char *exact = malloc(len + 1); /* so that reading past the end is seen */
         memcpy(exact, text, len + 1);
-        good += try_text(&d, exact, diags);
+        fuzz_choice choice = {.layers = (unsigned)roll(&d, 4), .all_names = roll(&d, 2), .value = roll(&d, 2), .book = !roll(&d, 2),
+                              .no_model = !roll(&d, 8)};
+        good += fuzz_language(exact, choice);
         free(exact);
     }
-    free(diags);
     assert_true(good > ROUNDS / 50);
 }
 
