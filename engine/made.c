@@ -109,6 +109,13 @@ rh_made *rh_made_find(const rh_made_list *list, const char *name)
     return list->n ? bsearch(&key, list->items, list->n, sizeof *list->items, by_name) : NULL;
 }
 
+void rh_made_drop(rh_made *m)
+{
+    free(m->own);
+    m->own = NULL;
+    m->tensor.data = NULL;
+}
+
 int rh_made_sources(const rh_tensor *out[4], const rh_made *m)
 {
     const rh_tensor *all[] = {m->floats, m->nf4.codes, m->nf4.absmax, m->nf4.nested_absmax, m->nf4.nested_map};

@@ -29,6 +29,7 @@ void rh_made_free(rh_made_list *list);
 
 rh_made *rh_made_find(const rh_made_list *list, const char *name); /* NULL: the file's own form is used */
 rh_status rh_made_make(rh_made *m, int threads, rh_error *err);    /* once; later calls do nothing */
+void rh_made_drop(rh_made *m); /* the backend holds it now; it can be made again */
 /* What the matrix is in the file: floats, or codes, scales and, where it has them, the scales' own. */
 int rh_made_sources(const rh_tensor *out[4], const rh_made *m);
 

@@ -118,6 +118,14 @@ static int32_t *unpermuted_rows(int32_t rows, int32_t head_dim)
     return order;
 }
 
+/* What the backend has copied leaves this process; rows of the two outer matrices are asked for later. */
+static void let_go(rh_made *made, const rh_tensor *t, rh_role role)
+{
+    if (role < RH_FIRST_LAYER_ROLE) return;
+    if (made) rh_made_drop(made);
+    else rh_map_release(t->data, t->size);
+}
+
 static rh_status upload_matrix(rh_weight **out, rh_model *m, const rh_family *f, rh_role role, int32_t layer,
                                rh_error *err)
 {
@@ -130,6 +138,7 @@ static rh_status upload_matrix(rh_weight **out, rh_model *m, const rh_family *f,
     const rh_status status = m->backend->ops->weight_new(m->backend, out, t->data, t->dtype, (int32_t)t->shape[0],
                                                          (int32_t)t->shape[1], order, err);
     free(order);
+    if (!status && m->backend->ops->weight_owns(*out)) let_go(made, t, role);
     return status;
 }
 

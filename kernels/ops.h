@@ -67,10 +67,12 @@ typedef struct rh_ops {
     /* A weight from host memory: `rows` rows of `cols` elements of type t, row r at
      * data + r*rh_row_bytes(t, cols). row_order (may be NULL): weight row r is data row
      * row_order[r] (un-permutes Llama's q and k). The data must stay mapped as long as the
-     * weight lives. Whether and how it is repacked is the backend's affair; in exact mode
+     * weight lives, unless weight_owns. Whether and how it is repacked is the backend's affair; in exact mode
      * products use the exact dequantised values and float32 activations. */
     rh_status (*weight_new)(rh_backend *be, rh_weight **out, const void *data, rh_dtype t,
                             int32_t rows, int32_t cols, const int32_t *row_order, rh_error *err);
+    /* The weight holds all that products read: its data may go, if embed is never called on it. */
+    bool (*weight_owns)(const rh_weight *w);
     void (*weight_free)(rh_backend *be, rh_weight *w);
 
     /* out [n, cols] = scale * w[ids[i]], exact values */

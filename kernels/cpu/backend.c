@@ -77,7 +77,8 @@ static void download(rh_backend *be, void *dst, const rh_buf *src, size_t offset
     {                                                                                              \
         .name = table_name, .free = backend_free, .buf_new = buf_new, .buf_free = buf_free,        \
         .upload = upload, .download = download, .weight_new = rh_cpu_weight_new,                   \
-        .weight_free = rh_cpu_weight_free, .embed = rh_cpu_embed, .rmsnorm = rh_cpu_rmsnorm,       \
+        .weight_owns = rh_cpu_weight_owns, .weight_free = rh_cpu_weight_free,                      \
+        .embed = rh_cpu_embed, .rmsnorm = rh_cpu_rmsnorm,                                          \
         .matmul = rh_cpu_matmul, .rope = rh_cpu_rope, .scatter_rows = rh_cpu_scatter_rows,         \
         .gather_rows = rh_cpu_gather_rows, .attention = rh_cpu_attention, .glu = rh_cpu_glu,       \
         .add = rh_cpu_add, .softcap = rh_cpu_softcap, .steer_rows = rh_cpu_steer_rows,             \

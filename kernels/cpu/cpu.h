@@ -56,6 +56,7 @@ typedef struct rh_xblock {
 /* Inner loops of one instruction set. */
 typedef struct rh_cpu_kernels {
     const char *name;
+    const struct rh_cpu_kernels *nf4; /* whose quantize and panels serve NF4; NULL: these */
 
     /* out[b * stride], b < blocks: a row of x [32 blocks] quantised. */
     void (*quantize)(rh_xblock *out, size_t stride, const float *x, int32_t blocks);
@@ -157,6 +158,7 @@ void *rh_cpu_alloc(size_t bytes); /* 64-byte aligned, not zeroed; free() */
 /* The operations, by file. */
 rh_status rh_cpu_weight_new(rh_backend *be, rh_weight **out, const void *data, rh_dtype t,
                             int32_t rows, int32_t cols, const int32_t *row_order, rh_error *err);
+bool rh_cpu_weight_owns(const rh_weight *w);
 void rh_cpu_weight_free(rh_backend *be, rh_weight *w);
 /* The weight is about to be read whole once more. */
 void rh_cpu_stream_read(rh_cpu *c, const rh_weight *w);

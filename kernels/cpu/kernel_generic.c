@@ -34,12 +34,20 @@ static void quantize(rh_xblock *out, size_t stride, const float *x, int32_t bloc
 
 /* One block of a panel, unpacked: w[r][c] = scale[r][c / 16] (code[r][c] - offset) + min[r]. */
 typedef struct unpacked {
-    uint8_t code[RH_PANEL][RH_BLOCK];
+    int16_t code[RH_PANEL][RH_BLOCK];
     float scale[RH_PANEL][2], min[RH_PANEL];
 } unpacked;
 
+static float float_at(const uint8_t *p)
+{
+    float f;
+    memcpy(&f, p, sizeof f);
+    return f;
+}
+
 static void unpack(unpacked *u, const uint8_t *header, const uint8_t *record, rh_dtype type)
 {
+    static const int16_t nf4[16] = RH_NF4_WHOLE;
     const rh_panel_layout *l = rh_panel_layout_of(type);
     const uint8_t *bits = record + l->codes, *scales = bits + l->bits;
     for (int r = 0; r < RH_PANEL; r++) {
@@ -49,7 +57,12 @@ static void unpack(unpacked *u, const uint8_t *header, const uint8_t *record, rh
             else code = record[64 * (v % 4) + lane] >> v / 4 * 4 & 15;
             if (l->bits == 64) code |= (bits[8 * v + lane / 8] >> lane % 8 & 1) << 4;
             if (l->bits == 128) code |= (bits[64 * (v / 4) + lane] >> v % 4 * 2 & 3) << 4;
-            u->code[r][c] = (uint8_t)code;
+            u->code[r][c] = type == RH_NF4 ? nf4[code] : (int16_t)code;
+        }
+        if (type == RH_NF4) {
+            u->scale[r][0] = u->scale[r][1] = float_at(header + 4 * r) * (1 / RH_NF4_UNIT);
+            u->min[r] = 0;
+            continue;
         }
         const uint8_t *d = l->header ? header : scales;
         float first = half_at(d + 2 * r), second = l->min ? half_at(d + 32 + 2 * r) : 0;

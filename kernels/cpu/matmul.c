@@ -224,15 +224,12 @@ static rh_status prepare(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
     return RH_OK;
 }
 
-rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
-                        const rh_matmul_target *targets, int32_t n_targets, rh_error *err)
+static rh_status multiply(rh_cpu *c, const rh_cpu_kernels *k, const rh_buf *x, int32_t n,
+                          const rh_matmul_target *targets, int32_t n_targets, rh_error *err)
 {
-    rh_cpu *c = rh_cpu_of(be);
-    if (n < 1 || n_targets < 1) return RH_OK;
     int32_t cols = targets[0].w->cols, total = 0;
-    for (int32_t i = 0; i < n_targets; i++) rh_cpu_stream_read(c, targets[i].w);
-    job j = { .k = c->k, .targets = targets, .n_targets = n_targets, .n = n, .cols = cols,
-              .blocks = cols / RH_BLOCK, .exact = be->exact };
+    job j = { .k = k, .targets = targets, .n_targets = n_targets, .n = n, .cols = cols,
+              .blocks = cols / RH_BLOCK, .exact = c->head.exact };
     RH_TRY(prepare(&j, c, x, err));
     for (int32_t i = 0; i < n_targets; i++) {
         assert(targets[i].w->cols == cols);
@@ -242,5 +239,25 @@ rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
     if (j.xq) rh_cpu_run(c, (n + QUANTIZE_ROWS - 1) / QUANTIZE_ROWS, quantize_item, &j);
     if (j.xs) rh_cpu_run(c, (n + QUANTIZE_ROWS - 1) / QUANTIZE_ROWS, split_item, &j);
     rh_cpu_run(c, total, run_item, &j);
+    return RH_OK;
+}
+
+static const rh_cpu_kernels *kernels_of(const rh_cpu *c, const rh_matmul_target *t)
+{
+    return t->w->type == RH_NF4 && packed(t) && c->k->nf4 ? c->k->nf4 : c->k;
+}
+
+/* Neighbours that the same kernels serve share one reading of x: as a rule, all of them. */
+rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
+                        const rh_matmul_target *targets, int32_t n_targets, rh_error *err)
+{
+    rh_cpu *c = rh_cpu_of(be);
+    if (n < 1 || n_targets < 1) return RH_OK;
+    for (int32_t i = 0; i < n_targets; i++) rh_cpu_stream_read(c, targets[i].w);
+    for (int32_t i = 0, end; i < n_targets; i = end) {
+        const rh_cpu_kernels *k = kernels_of(c, &targets[i]);
+        for (end = i + 1; end < n_targets && kernels_of(c, &targets[end]) == k;) end++;
+        RH_TRY(multiply(c, k, x, n, targets + i, end - i, err));
+    }
     return RH_OK;
 }

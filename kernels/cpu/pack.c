@@ -110,7 +110,20 @@ static void pack_q6_k(uint8_t *dst, const uint8_t *b, int r)
     }
 }
 
-/* One block (K types: 8) of row r of the panel. */
+/* Columns 0..31 are the low nibbles of the block's 32 bytes, 32..63 the high ones. */
+static void pack_nf4(uint8_t *dst, const uint8_t *b, int r)
+{
+    memcpy(dst + 4 * r, b, 4);
+    dst += 64;
+    for (int j = 0; j < 2; j++, dst += 256)
+        for (int v = 0; v < 4; v++) {
+            uint32_t lo = word_at(b + 4 + 4 * v) >> 4 * j & 0x0f0f0f0f;
+            uint32_t hi = word_at(b + 20 + 4 * v) >> 4 * j & 0x0f0f0f0f;
+            put_word(dst, v, r, lo | hi << 4);
+        }
+}
+
+/* One block (K types: 8; NF4: 2) of row r of the panel. */
 static void pack_block(uint8_t *dst, const uint8_t *b, int r, rh_dtype t, const rh_panel_layout *l)
 {
     switch (t) {
@@ -122,6 +135,7 @@ static void pack_block(uint8_t *dst, const uint8_t *b, int r, rh_dtype t, const 
     case RH_Q4_K:
     case RH_Q5_K: pack_k45(dst, b, r, l); break;
     case RH_Q6_K: pack_q6_k(dst, b, r); break;
+    case RH_NF4: pack_nf4(dst, b, r); break;
     default: break;
     }
 }

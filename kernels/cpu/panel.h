@@ -8,9 +8,14 @@
  *           64 bytes; bits 2 i, 2 i + 1 of vector h are the top bits of vector 4 h + i;
  *   scales  as many bytes as in the file: d [16] f16 (and m [16] f16), or the K types'
  *           sub-block scales as bytes: Q4_K, Q5_K sc [16], mn [16]; Q6_K i8 [2][16].
- * K types have before every 8 blocks a header of d [16] (and dmin [16]) f16.
+ * K types have before every 8 blocks a header of d [16] (and dmin [16]) f16; NF4 before every 2 one
+ * of d [16] f32.
  *
  *   w = scale * (code - offset) + min,   scale = d (sc),  min = m or -dmin mn
+ *   NF4: w = d / 1722.1 * value[code], whole numbers in place of its 16 values
+ *
+ * NF4's whole numbers times 16-bit q, summed over 32 columns, stay below 2^31, and 1722.1 is where
+ * they are nearest to its values: 2e-4 of a weight's mean size, a third of what bf16 would lose.
  *
  * Rows beyond the last are zero. Bytes a row and block are those of the file, except that
  * Q4_K and Q5_K keep their 6-bit scales in 8 bits (2.8 and 2.3 % more). */
@@ -31,10 +36,15 @@ typedef struct rh_panel_layout {
         [RH_Q4_0] = { 256, 0, 32, 0, 1, 8, false }, [RH_Q4_1] = { 256, 0, 64, 0, 1, 0, true },     \
         [RH_Q5_0] = { 256, 64, 32, 0, 1, 16, false }, [RH_Q5_1] = { 256, 64, 64, 0, 1, 0, true },  \
         [RH_Q8_0] = { 512, 0, 32, 0, 1, 128, false }, [RH_Q4_K] = { 256, 0, 32, 64, 8, 0, true },  \
-        [RH_Q5_K] = { 256, 64, 32, 64, 8, 0, true }, [RH_Q6_K] = { 256, 128, 32, 32, 8, 32, false } \
+        [RH_Q5_K] = { 256, 64, 32, 64, 8, 0, true }, [RH_Q6_K] = { 256, 128, 32, 32, 8, 32, false }, \
+        [RH_NF4] = { 256, 0, 0, 64, 2, 0, false }                                                  \
     }
 
-static inline bool rh_panel_type(rh_dtype t) { return t >= RH_Q4_0 && t <= RH_Q6_K; }
+#define RH_NF4_UNIT 1722.1f
+#define RH_NF4_WHOLE                                                                               \
+    { -1722, -1199, -904, -680, -490, -318, -157, 0, 137, 277, 424, 582, 759, 969, 1245, 1722 }
+
+static inline bool rh_panel_type(rh_dtype t) { return t >= RH_Q4_0 && t <= RH_NF4; }
 const rh_panel_layout *rh_panel_layout_of(rh_dtype t);
 size_t rh_panel_bytes(rh_dtype t, int32_t cols); /* of one panel */
 

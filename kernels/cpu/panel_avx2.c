@@ -153,6 +153,24 @@ INLINE __m256i code_bytes(const uint8_t *p, int v, int half, rh_dtype type)
     return c;
 }
 
+/* Codes 0..15 in bytes -> NF4's whole numbers, of even bytes and of odd ones. */
+INLINE void nf4_words(__m256i out[2], __m256i codes)
+{
+    static const int16_t whole[16] = RH_NF4_WHOLE;
+    int8_t low[16], high[16];
+    for (int i = 0; i < 16; i++) {
+        low[i] = (int8_t)(whole[i] & 255);
+        high[i] = (int8_t)(whole[i] >> 8);
+    }
+    __m256i lo = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)low));
+    __m256i hi = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)high));
+    const __m256i even = _mm256_set1_epi16(255);
+    lo = _mm256_shuffle_epi8(lo, codes);
+    hi = _mm256_shuffle_epi8(hi, codes);
+    out[0] = _mm256_or_si256(_mm256_and_si256(lo, even), _mm256_slli_epi16(hi, 8));
+    out[1] = _mm256_or_si256(_mm256_srli_epi16(lo, 8), _mm256_andnot_si256(even, hi));
+}
+
 INLINE void unpack(unpacked *u, const uint8_t *header, const uint8_t *p, rh_dtype type,
                    rh_panel_layout l)
 {
@@ -160,10 +178,20 @@ INLINE void unpack(unpacked *u, const uint8_t *header, const uint8_t *p, rh_dtyp
     for (int half = 0; half < 2; half++) {
         for (int v = 0; v < 8; v++) {
             __m256i c = code_bytes(p, v, half, type);
+            if (type == RH_NF4) {
+                __m256i words[2];
+                nf4_words(words, c);
+                u->code[v][0][half] = words[0];
+                u->code[v][1][half] = words[1];
+                continue;
+            }
             u->code[v][0][half] = _mm256_and_si256(c, _mm256_set1_epi16(255));
             u->code[v][1][half] = _mm256_srli_epi16(c, 8);
         }
-        if (type == RH_Q6_K) {
+        if (type == RH_NF4) {
+            __m256 d = _mm256_loadu_ps((const float *)(const void *)(header + 32 * half));
+            u->scale[half] = _mm256_mul_ps(d, _mm256_set1_ps(1 / RH_NF4_UNIT));
+        } else if (type == RH_Q6_K) {
             __m256 d = halves(header + 16 * half);
             u->scale[half] = _mm256_mul_ps(d, bytes(scales + 8 * half, true));
             u->scale2[half] = _mm256_mul_ps(d, bytes(scales + 16 + 8 * half, true));
@@ -178,7 +206,7 @@ INLINE void unpack(unpacked *u, const uint8_t *header, const uint8_t *p, rh_dtyp
 }
 
 /* sum[t][half] = -offset * sum q + sum_c code q over vectors from .. from + n - 1, for `many`
- * tokens (1 or 2) that share each load of codes. Exact: all sums stay below 2^29. */
+ * tokens (1 or 2) that share each load of codes. Exact: all sums stay below 2^29, of NF4 below 2^31. */
 INLINE void product(__m256i sum[2][2], const unpacked *u, const rh_xblock *x, int many, int from,
                     int n, const int32_t *start)
 {
@@ -264,6 +292,7 @@ void rh_panels_avx2(RH_PANELS_PARAMS)
         CASE(RH_Q4_K);
         CASE(RH_Q5_K);
         CASE(RH_Q6_K);
+        CASE(RH_NF4);
     default: break;
     }
 #undef CASE

@@ -133,6 +133,8 @@ fail:
     return status;
 }
 
+bool rh_cpu_weight_owns(const rh_weight *w) { return w->kept == RH_AS_PANELS; }
+
 void rh_cpu_weight_free(rh_backend *be, rh_weight *w)
 {
     (void)be;

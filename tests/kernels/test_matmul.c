@@ -58,6 +58,22 @@ static double step_error(const float *w, const float *x, int32_t cols)
     return sum;
 }
 
+/* Whole numbers in place of NF4's values are off by at most 1.4e-4 of 1, and the largest code that a
+ * block of random ones has is 1, or at least 0.72. */
+static double nf4_error(const float *w, const float *x, int32_t cols)
+{
+    double sum = 0;
+    for (int32_t b = 0; b < cols; b += 64) {
+        double top = 0, total = 0;
+        for (int32_t k = b; k < b + 64; k++) {
+            top = fmax(top, fabs(w[k]));
+            total += fabs(x[k]);
+        }
+        sum += 2e-4 * top * total;
+    }
+    return sum;
+}
+
 static void check_target(rh_dtype t, bool exact, const shape *s, const uint8_t *data,
                          const int32_t *order, int32_t rows, const float *x, const float *bias,
                          const float *before, const float *out)
@@ -73,6 +89,7 @@ static void check_target(rh_dtype t, bool exact, const shape *s, const uint8_t *
             if (bias) sum += bias[r];
             if (s->add) sum += before[(size_t)i * (size_t)rows + (size_t)r];
             if (!exact && t >= RH_Q4_0) slack += step_error(w, xi, s->cols);
+            if (!exact && t == RH_NF4) slack += nf4_error(w, xi, s->cols);
             if (!exact && t == RH_BF16) slack = 2 * slack + magnitude(t, w, xi, s->cols) / 262144;
             double got = out[(size_t)i * (size_t)rows + (size_t)r];
             if (!(fabs(got - sum) <= slack + 1e-6))
