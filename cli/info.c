@@ -34,22 +34,51 @@ static const char *type_name(const rh_tensor *t)
     return t->dtype == RH_DTYPE_NONE ? t->raw_type : rh_dtype_get(t->dtype)->name;
 }
 
+static void count_type(type_table *out, const rh_tensor *t)
+{
+    size_t r = 0;
+    double elements = 1;
+    for (int d = 0; d < t->n_dims; d++) elements *= (double)t->shape[d];
+    while (r < out->n && strcmp(out->rows[r].name, type_name(t))) r++;
+    if (r == CLI_COUNT(out->rows)) return;
+    if (r == out->n) out->rows[out->n++].name = type_name(t);
+    out->rows[r].count++;
+    out->rows[r].bytes += (double)t->size;
+    out->rows[r].elements += elements;
+    out->bytes += (double)t->size;
+}
+
 static void count_types(type_table *out, const rh_model *m)
 {
     memset(out, 0, sizeof *out);
-    for (int64_t i = 0; i < n_tensors(m); i++) {
-        const rh_tensor *t = tensor_at(m, i);
-        size_t r = 0;
-        double elements = 1;
-        for (int d = 0; d < t->n_dims; d++) elements *= (double)t->shape[d];
-        while (r < out->n && strcmp(out->rows[r].name, type_name(t))) r++;
-        if (r == CLI_COUNT(out->rows)) continue;
-        if (r == out->n) out->rows[out->n++].name = type_name(t);
-        out->rows[r].count++;
-        out->rows[r].bytes += (double)t->size;
-        out->rows[r].elements += elements;
-        out->bytes += (double)t->size;
+    for (int64_t i = 0; i < n_tensors(m); i++) count_type(out, tensor_at(m, i));
+}
+
+/* Matrices that are multiplied in another form than the file's: bitsandbytes' NF4, and --quantize. */
+static void count_made(type_table *out, const rh_model *m)
+{
+    memset(out, 0, sizeof *out);
+    for (size_t i = 0; i < m->made.n; i++) count_type(out, &m->made.items[i].tensor);
+}
+
+static void types_text(rh_str *out, const char *label, const type_table *types)
+{
+    char size[32];
+    for (size_t i = 0; i < types->n; i++) {
+        cli_size_text(size, types->rows[i].bytes);
+        rh_str_printf(out, "%-12s %-8s %5lld tensors  %10s\n", i ? "" : label, types->rows[i].name,
+                      (long long)types->rows[i].count, size);
     }
+}
+
+static json_t *types_json(const type_table *types)
+{
+    json_t *rows = json_object();
+    for (size_t i = 0; i < types->n; i++)
+        json_object_set_new(rows, types->rows[i].name,
+                            json_pack("{s:I, s:I, s:I}", "tensors", (json_int_t)types->rows[i].count, "bytes",
+                                      (json_int_t)types->rows[i].bytes, "elements", (json_int_t)types->rows[i].elements));
+    return rows;
 }
 
 static const char *tokenizer_kind(const rh_model *m, char buffer[64])
@@ -112,11 +141,9 @@ static void model_text(rh_str *out, const rh_model *m, const info_flags *f)
         rh_str_printf(out, "%s%s %d", h ? ", " : "", rh_hook_name((rh_hook)h), rh_model_width(m, (rh_hook)h));
     rh_str_printf(out, "\nlayers       0..%d\n", k->n_layers - 1);
     rh_str_printf(out, "fingerprint  %s\n", m->fingerprint);
-    for (size_t i = 0; i < types.n; i++) {
-        cli_size_text(a, types.rows[i].bytes);
-        rh_str_printf(out, "%s%-8s %5lld tensors  %10s\n", i ? "             " : "tensors      ", types.rows[i].name,
-                      (long long)types.rows[i].count, a);
-    }
+    types_text(out, "tensors", &types);
+    count_made(&types, m);
+    types_text(out, "computed as", &types);
     if (f->tensors)
         for (int64_t i = 0; i < n_tensors(m); i++) {
             const rh_tensor *t = tensor_at(m, i);
@@ -173,18 +200,16 @@ static json_t *model_json(const rh_model *m, const info_flags *f)
                           (json_int_t)m->n_params, "fingerprint", m->fingerprint, "layers", k->n_layers, "d_model",
                           k->d_model, "heads", k->n_heads, "kv_heads", k->n_kv_heads, "head_dim", k->head_dim, "d_ff",
                           k->d_ff, "vocabulary", k->n_vocab, "context", k->n_ctx, "tied", k->tied, "window", k->window);
-    json_t *sites = json_object(), *rows = json_object(), *local = json_array();
+    json_t *sites = json_object(), *local = json_array();
     for (int h = 0; h < RH_N_HOOKS; h++)
         json_object_set_new(sites, rh_hook_name((rh_hook)h), json_integer(rh_model_width(m, (rh_hook)h)));
-    for (size_t i = 0; i < types.n; i++)
-        json_object_set_new(rows, types.rows[i].name,
-                            json_pack("{s:I, s:I, s:I}", "tensors", (json_int_t)types.rows[i].count, "bytes",
-                                      (json_int_t)types.rows[i].bytes, "elements", (json_int_t)types.rows[i].elements));
     for (int32_t l = 0; l < k->n_layers; l++)
         if (k->local[l]) json_array_append_new(local, json_integer(l));
     json_object_set_new(o, "local_layers", local);
     json_object_set_new(o, "sites", sites);
-    json_object_set_new(o, "tensor_types", rows);
+    json_object_set_new(o, "tensor_types", types_json(&types));
+    count_made(&types, m);
+    json_object_set_new(o, "computed_as", types_json(&types));
     if (m->tokenizer)
         json_object_set_new(o, "tokenizer",
                             json_pack("{s:s, s:i, s:i, s:b, s:s}", "kind", tokenizer_kind(m, buffer), "bos",
