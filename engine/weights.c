@@ -65,7 +65,8 @@ static rh_status check_tensor(rh_model *m, const rh_family *f, rh_role role, int
     if (t->dtype == RH_DTYPE_NONE) {
         return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s': tensor %s is of type %s, which is not there yet", t->path, t->name,
                 t->raw_type),
-                         err, "known types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K, and NF4 in safetensors");
+                         err, "known types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K "
+                         "IQ4_NL IQ4_XS MXFP4, and NF4 in safetensors");
     }
     const int64_t rows = t->shape[0], cols = t->n_dims > 1 ? t->shape[1] : 1;
     if (t->n_dims != want.n_dims || rows != want.rows || cols != want.cols)

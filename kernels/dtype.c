@@ -10,6 +10,9 @@ static const rh_dtype_info types[RH_N_DTYPES] = {
     [RH_Q5_1] = { "Q5_1", 32, 24, 7 },   [RH_Q8_0] = { "Q8_0", 32, 34, 8 },
     [RH_Q4_K] = { "Q4_K", 256, 144, 12 }, [RH_Q5_K] = { "Q5_K", 256, 176, 13 },
     [RH_Q6_K] = { "Q6_K", 256, 210, 14 }, [RH_NF4] = { "NF4", 64, 36, -1 },
+    [RH_Q2_K] = { "Q2_K", 256, 84, 10 },  [RH_Q3_K] = { "Q3_K", 256, 110, 11 },
+    [RH_IQ4_NL] = { "IQ4_NL", 32, 18, 20 }, [RH_IQ4_XS] = { "IQ4_XS", 256, 136, 23 },
+    [RH_MXFP4] = { "MXFP4", 32, 17, 39 },
 };
 
 /* Names by ggml's numbers; the gaps are numbers that ggml has withdrawn. */
@@ -29,6 +32,9 @@ const float rh_nf4_values[16] = {
     0.24611230194568634f, 0.33791524171829224f, 0.44070982933044434f, 0.5626170039176941f,
     0.7229568362236023f, 1.0f,
 };
+
+const int8_t rh_iq4_values[16] = { -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113 };
+const int8_t rh_mxfp4_values[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
 
 const rh_dtype_info *rh_dtype_get(rh_dtype t)
 {

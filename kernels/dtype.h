@@ -9,6 +9,7 @@ typedef enum rh_dtype {
     RH_F32 = 0, RH_F16, RH_BF16,
     RH_Q4_0, RH_Q4_1, RH_Q5_0, RH_Q5_1, RH_Q8_0, RH_Q4_K, RH_Q5_K, RH_Q6_K,
     RH_NF4, /* in memory only: how bitsandbytes' NF4 is kept (engine/nf4.h) */
+    RH_Q2_K, RH_Q3_K, RH_IQ4_NL, RH_IQ4_XS, RH_MXFP4,
     RH_N_DTYPES,
     RH_DTYPE_NONE = -1
 } rh_dtype;
@@ -39,6 +40,9 @@ void rh_quantize_row(uint8_t *out, const float *x, rh_dtype t, int64_t n);
 
 /* The 16 values of an NF4 code, ascending: quantiles of a normal distribution, 0 and +-1 among them. */
 extern const float rh_nf4_values[16];
+/* Those of IQ4_NL and IQ4_XS, and twice those of FP4 (so that all are whole): sign, 2 bits of exponent, 1 of
+ * mantissa. */
+extern const int8_t rh_iq4_values[16], rh_mxfp4_values[16];
 
 float rh_f16_to_f32(uint16_t h);
 uint16_t rh_f32_to_f16(float f); /* round to nearest even */

@@ -16,6 +16,7 @@ from gguf import GGMLQuantizationType as T, quants, GGML_QUANT_SIZES
 SCALES = {  # byte offsets of the f16 scales of a block
     T.Q4_0: (0,), T.Q4_1: (0, 2), T.Q5_0: (0,), T.Q5_1: (0, 2), T.Q8_0: (0,),
     T.Q4_K: (0, 2), T.Q5_K: (0, 2), T.Q6_K: (208,),
+    T.Q2_K: (80, 82), T.Q3_K: (108,), T.IQ4_NL: (0,), T.IQ4_XS: (0,), T.MXFP4: (),
 }
 BLOCKS = {32: 8, 256: 4}
 
@@ -28,6 +29,8 @@ def blocks_of(rng, t):
         scale = rng.normal(0, 0.05, n).astype(np.float16)
         scale[:3] = [0.0, 3e-7, -1.5]
         raw[:, at:at + 2] = scale.view(np.uint8).reshape(n, 2)
+    if t == T.MXFP4:  # exponents: the least, ordinary ones, and none so large that a value is infinite
+        raw[:, 0] = [0, 1, 2, 100, 127, 128, 129, 250]
     return raw
 
 

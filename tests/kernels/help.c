@@ -83,6 +83,14 @@ static void random_block(uint64_t *s, uint8_t *b, rh_dtype t)
         memcpy(b, &f, sizeof f);
         break;
     case RH_Q6_K: put_half(b + 208, scale * 0.01); break;
+    case RH_Q2_K:
+        put_half(b + 80, scale * 0.3);
+        put_half(b + 82, -min * 0.2);
+        break;
+    case RH_Q3_K: put_half(b + 108, scale * 0.02); break;
+    case RH_IQ4_NL: put_half(b, scale * 0.05); break;
+    case RH_IQ4_XS: put_half(b, scale * 0.002); break;
+    case RH_MXFP4: b[0] = (uint8_t)(118 + b[0] % 8); break;
     case RH_Q4_K:
     case RH_Q5_K:
         put_half(b, scale * 0.05);

@@ -19,7 +19,9 @@ static void test_types(void **state)
         { 0, RH_F32, "F32" },         { 1, RH_F16, "F16" },   { 30, RH_BF16, "BF16" },
         { 2, RH_Q4_0, "Q4_0" },       { 3, RH_Q4_1, "Q4_1" }, { 6, RH_Q5_0, "Q5_0" },
         { 7, RH_Q5_1, "Q5_1" },       { 8, RH_Q8_0, "Q8_0" }, { 12, RH_Q4_K, "Q4_K" },
-        { 13, RH_Q5_K, "Q5_K" },      { 14, RH_Q6_K, "Q6_K" }, { 17, RH_DTYPE_NONE, "IQ2_XS" },
+        { 13, RH_Q5_K, "Q5_K" },      { 14, RH_Q6_K, "Q6_K" }, { 10, RH_Q2_K, "Q2_K" },
+        { 11, RH_Q3_K, "Q3_K" },      { 20, RH_IQ4_NL, "IQ4_NL" }, { 23, RH_IQ4_XS, "IQ4_XS" },
+        { 39, RH_MXFP4, "MXFP4" },    { 17, RH_DTYPE_NONE, "IQ2_XS" },
         { 28, RH_DTYPE_NONE, "F64" }, { 4, RH_DTYPE_NONE, "type 4" },
         { 77, RH_DTYPE_NONE, "type 77" }, { 4294967295u, RH_DTYPE_NONE, "type 4294967295" },
     };
@@ -118,7 +120,7 @@ static void test_dequantize(void **state)
         free(want);
         free(got);
     }
-    assert_int_equal(types, 8);
+    assert_int_equal(types, 13);
     fclose(f);
 }
 
