@@ -27,10 +27,11 @@ static const work WORK[] = {
     {"decode", "128 tokens one by one", bench_decode},
     {"prefill", "a prompt of 512, last logits", bench_prefill},
     {"batch", "16 sequences, 64 tokens each", bench_batch},
+    {"sweep", "16 strengths of 64, to text", bench_sweep},
     {"extract", "mean differences, all layers", bench_extract},
     {"start", "process start to first token", bench_start},
 };
-enum { N_WORK = CLI_COUNT(WORK) };
+enum { N_WORK = CLI_COUNT(WORK), FIRST_WITH_TEXT = 3 };
 
 /* --only: names in a comma list; NULL: all. */
 static rh_status choose(bool chosen[N_WORK], cli *c, const char *only, rh_error *err)
@@ -41,7 +42,7 @@ static rh_status choose(bool chosen[N_WORK], cli *c, const char *only, rh_error 
         while (i < N_WORK && (strlen(WORK[i].name) != len || memcmp(WORK[i].name, at, len))) i++;
         if (i == N_WORK) {
             return rh_hinted(cli_wrong(c, err, "bench knows no '%.*s'", (int)(len < 40 ? len : 40), at), err,
-                             "--only takes decode, prefill, batch, extract and start");
+                             "--only takes decode, prefill, batch, sweep, extract and start");
         }
         chosen[i] = true;
         at = at[len] ? at + len + 1 : NULL;
@@ -92,6 +93,10 @@ static json_t *result_json(const work *w, const bench_result *r, const rh_machin
         json_object_set_new(o, "gflop_s", cli_json_number(gflop_s(r)));
         json_object_set_new(o, "of_peak", cli_json_number(gflop_s(r) / peak));
     }
+    if (r->alone_tok_s > 0) {
+        json_object_set_new(o, "alone_tok_s", cli_json_number(r->alone_tok_s));
+        json_object_set_new(o, "over_alone", cli_json_number(r->tokens / r->seconds / r->alone_tok_s));
+    }
     if (r->pairs > 0) {
         json_object_set_new(o, "pairs", json_integer((json_int_t)r->pairs));
         json_object_set_new(o, "tokens", json_integer((json_int_t)r->asked));
@@ -111,6 +116,9 @@ static void result_text(rh_str *out, const work *w, const bench_result *r, const
     else if (r->flops > 0) rh_str_printf(out, "%15s", "");
     if (r->flops > 0) rh_str_printf(out, "%10.1f %4.0f %%", gflop_s(r), 100 * gflop_s(r) / peak);
     rh_str_puts(out, "\n");
+    if (r->alone_tok_s > 0)
+        rh_str_printf(out, "         one sequence alone %.1f tok/s: together %.2f times that\n", r->alone_tok_s,
+                      r->tokens / r->seconds / r->alone_tok_s);
     if (r->pairs > 0)
         rh_str_printf(out, "         %.0f pairs in %.3f s; %.0f tokens, %.0f computed (%.0f %% shared)\n", r->pairs, r->seconds,
                       r->asked, r->computed, r->asked > 0 ? 100 * (1 - r->computed / r->asked) : 0);
@@ -180,8 +188,8 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     if (!status) status = cli_open_model(&m, c, path, false, err);
     bench_setup s = {.c = c, .m = m, .model_path = path, .pairs = f->pairs, .no_share = f->no_share, .repeats = f->repeats};
     if (!status && !m->tokenizer && !f->only) { /* no texts without a tokenizer */
-        chosen[3] = chosen[4] = false;
-        cli_note(c, "the model has no tokenizer: extract and start are left out");
+        for (size_t i = FIRST_WITH_TEXT; i < N_WORK; i++) chosen[i] = false;
+        cli_note(c, "the model has no tokenizer: sweep, extract and start are left out");
     }
     if (!status) status = make_action(&s.action, m, &v, err);
     if (!status) status = measure_all(c, &s, chosen, err);
@@ -193,7 +201,7 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
 
 #define AT(field) offsetof(bench_flags, field)
 static const cli_option OPTIONS[] = {
-    {"only", 0, CLI_TEXT, AT(only), "WORK,…", "some of decode, prefill, batch, extract and start", 0, 0, NULL},
+    {"only", 0, CLI_TEXT, AT(only), "WORK,…", "some of decode, prefill, batch, sweep, extract and start", 0, 0, NULL},
     {"pairs", 0, CLI_TEXT, AT(pairs), "FILE", "the CSV to extract from (default: 128 built-in pairs)", 0, 0, NULL},
     {"no-share", 0, CLI_FLAG, AT(no_share), NULL, "extract without sharing prefixes, to see what sharing gains", 0, 0, NULL},
     {"repeats", 0, CLI_INT, AT(repeats), "N", "measure N times and take the best (default 3)", 1, 1000, NULL},
@@ -201,7 +209,7 @@ static const cli_option OPTIONS[] = {
 
 const cli_verb CLI_BENCH = {
     .name = "bench", .brief = "speed beside the machine's own limits", .arguments = "MODEL",
-    .about = "Measures decoding, prefill, 16 sequences at once, extraction and start-up, with a random direction steered at "
+    .about = "Measures decoding, prefill, 16 sequences at once, a sweep of strengths, extraction and start-up, with a random direction steered at "
              "the middle layer, and prints tokens a second, the weights' GB/s beside this machine's read bandwidth, and "
              "GFLOP/s beside its fastest products, both measured in the same run.",
     .examples = "  rhumb bench smollm2\n  rhumb bench smollm2 --only decode --isa avx2\n",

@@ -19,15 +19,19 @@ typedef struct bench_result {
     double seconds;          /* of the best repeat */
     double tokens;           /* per repeat; 0: not counted */
     double bytes, flops;     /* weights read and multiply-adds*2 done in that time; 0: not counted */
+    double alone_tok_s;      /* sweep: one sequence without others */
     double pairs, asked, computed; /* extraction: texts' tokens, and rows computed after sharing */
 } bench_result;
 
 rh_status bench_decode(bench_result *out, const bench_setup *s, rh_error *err);
 rh_status bench_prefill(bench_result *out, const bench_setup *s, rh_error *err);
 rh_status bench_batch(bench_result *out, const bench_setup *s, rh_error *err);
+rh_status bench_sweep(bench_result *out, const bench_setup *s, rh_error *err);
 rh_status bench_extract(bench_result *out, const bench_setup *s, rh_error *err);
 rh_status bench_start(bench_result *out, const bench_setup *s, rh_error *err);
 
+/* n random tokens of the vocabulary. */
+void bench_ids(int32_t *ids, int32_t n, const rh_model *m, uint64_t stream);
 /* A slow machine is not measured as often as asked: true once a work has had its time. */
 bool bench_enough(int32_t done, double begun);
 

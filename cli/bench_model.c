@@ -42,7 +42,7 @@ static void decoding_free(decoding *d)
     free(d->logits);
 }
 
-static void random_ids(int32_t *ids, int32_t n, const rh_model *m, uint64_t stream)
+void bench_ids(int32_t *ids, int32_t n, const rh_model *m, uint64_t stream)
 {
     for (int32_t i = 0; i < n; i++)
         ids[i] = (int32_t)(rh_random_u64(1, stream, (uint64_t)i) % (uint64_t)m->config.n_vocab);
@@ -66,7 +66,7 @@ static rh_status decoding_prompt(decoding *d, rh_error *err)
     rh_session_reset(d->session);
     for (int32_t i = 0; i < d->n; i++) {
         int32_t *ids = d->ids + (size_t)i * PROMPT;
-        random_ids(ids, PROMPT, m, (uint64_t)i + 1);
+        bench_ids(ids, PROMPT, m, (uint64_t)i + 1);
         d->in[i] = (rh_step_input){.ids = ids, .n = PROMPT, .want = RH_LOGITS_LAST,
                                    .logits = d->logits + (size_t)i * (size_t)m->config.n_vocab};
         RH_TRY(rh_session_add(d->session, &d->in[i].seq, PROMPT, &d->s->action, 1, err));
@@ -127,7 +127,7 @@ rh_status bench_prefill(bench_result *out, const bench_setup *s, rh_error *err)
     rh_session *session = NULL;
     float *logits = rh_calloc((size_t)m->config.n_vocab, sizeof *logits);
     rh_status status = logits ? rh_session_new(&session, m, 1, n, err) : rh_fail_nomem(err);
-    random_ids(ids, n, m, 0);
+    bench_ids(ids, n, m, 0);
     double first = cli_seconds();
     for (int32_t r = 0; r <= s->repeats && !status && !bench_enough(r - 1, first); r++) { /* the first is to warm up */
         rh_step_input in = {.ids = ids, .n = n, .want = RH_LOGITS_LAST, .logits = logits};
