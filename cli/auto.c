@@ -16,7 +16,9 @@ typedef struct found {
     cli_expression final;        /* at the layer picked, if the search had several */
     cli_expression_flags final_flags;
     char layer[16];
-    bool floats;
+    cli_expression_flags flags;
+    bool floats;                 /* several layers, one of which is to be found */
+    int32_t also;                /* the book's layer, -1: none */
     char *metadata, *prompts_text;
     const char **prompts;
     int32_t n_prompts;
@@ -58,22 +60,44 @@ static rh_status read_prompts(found *f, const char *path, rh_error *err)
                      err, "one prompt a line");
 }
 
-/* With a place of its own, or --layer: as it is. Else at every layer. */
+static rh_status open_at(found *f, cli *c, const rh_model *m, const cli_auto_job *job, const char *layer, rh_error *err)
+{
+    f->flags = *job->expression;
+    if (layer) f->flags.layer = layer;
+    RH_TRY(cli_expression_open(&f->e, c, m, &f->flags, job->expr, false, false, job->special, err));
+    return cli_expression_eval(&f->e, c, &f->flags, err);
+}
+
+static const rh_vector *vector_of(const found *f)
+{
+    const rh_evaluation *e = f->e.evaluation;
+    return e && e->n_actions && e->actions[0].value.kind == RH_VALUE_VECTOR ? e->actions[0].value.vector : NULL;
+}
+
+/* Without --layer at every layer, for a book's `layer` is only where it would stand; but it is among the candidates. What
+ * stands at a layer by itself (x @ 15), or is asked for with --layer, stays there. */
 static rh_status open_expression(found *f, cli *c, const rh_model *m, const cli_auto_job *job, rh_error *err)
 {
-    cli_expression_flags all = *job->expression;
-    rh_status status = cli_expression_open(&f->e, c, m, &all, job->expr, false, false, job->special, err);
-    if (status == RH_ESITE && !all.layer) {
+    f->also = -1;
+    if (job->expression->layer) {
+        RH_TRY(open_at(f, c, m, job, NULL, err));
+    } else {
+        rh_error ignored = {0};
+        rh_status status = open_at(f, c, m, job, NULL, &ignored);
+        const rh_vector *v = status ? NULL : vector_of(f);
+        if (status && status != RH_ESITE) {
+            if (err) *err = ignored;
+            return status;
+        }
+        if (v && v->n_layers == 1) f->also = v->layers[0];
+        if (v && v->n_layers > 1) return RH_OK; /* a family of the book's: all at once */
         cli_expression_close(&f->e);
+        memset(&f->e, 0, sizeof f->e);
         memset(&c->diags, 0, sizeof c->diags);
-        if (err) *err = (rh_error){0};
-        all.layer = "all";
-        status = cli_expression_open(&f->e, c, m, &all, job->expr, false, false, job->special, err);
+        RH_TRY(open_at(f, c, m, job, "all", err));
     }
-    if (status) return status;
-    f->floats = all.layer != NULL;
-    if (!f->floats) cli_note(c, "the layer is given by the book or the expression: only strengths are swept (--layer all sweeps layers)");
-    RH_TRY(cli_expression_eval(&f->e, c, &all, err));
+    f->floats = vector_of(f) && vector_of(f)->n_layers > 1;
+    if (!f->floats) cli_note(c, "the layer is given: only strengths are swept");
     return RH_OK;
 }
 
@@ -88,7 +112,7 @@ static rh_status search(found *f, cli *c, const rh_model *m, const cli_auto_job 
     if (v) RH_TRY(rh_concepts_metadata(&f->metadata, f->e.concepts, job->expr ? job->expr : "", v, created, err));
     rh_auto_options o = {.prompt = job->steer->prompt, .generate = job->steer->generate, .prompts = f->prompts,
                          .n_prompts = f->n_prompts, .strengths = job->strengths->items,
-                         .n_strengths = (int32_t)job->strengths->n, .together = !f->floats, .target = job->flags->target,
+                         .n_strengths = (int32_t)job->strengths->n, .also = f->also >= 0 ? &f->also : NULL, .together = !f->floats, .target = job->flags->target,
                          .versus = job->flags->versus, .metadata = f->metadata, .seed = c->common.seed,
                          .progress = cli_progress, .progress_data = c};
     if (o.generate.max_tokens > SWEEP_TOKENS) o.generate.max_tokens = SWEEP_TOKENS;

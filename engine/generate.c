@@ -1,5 +1,6 @@
 #include "engine/generate.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@ typedef struct lane {
     int32_t *history;      /* [n_prompt + max_tokens] prompt and what was generated */
     int32_t n_history;
     float *logits;         /* [n_vocab] for the next pick */
+    double aim;            /* ln p of the aim, while it is tried */
     bool done;
 } lane;
 
@@ -22,6 +24,7 @@ typedef struct loop {
     int32_t n;
     rh_step_input *inputs; /* [n] */
     float *logits;         /* [n, n_vocab] */
+    float *behind;         /* [n, n_vocab] while an aim is tried; NULL: nobody has one */
     rh_error *err;
 } loop;
 
@@ -113,43 +116,48 @@ static rh_status prefill(loop *l)
     return RH_OK;
 }
 
-/* ln p(aim | prompt) of each lane: aim is fed behind the prompt as if it were generated, all lanes together, and
- * taken back. */
+/* p(aim | prompt and text so far) of every lane that goes on: aim is fed as if it were generated, all lanes together,
+ * and taken back. */
 static rh_status try_aims(loop *l)
 {
     const int32_t n_vocab = l->m->config.n_vocab;
     rh_status status = RH_OK;
-    float *behind = NULL; /* [n, n_vocab], behind the tokens fed here; made if an aim has several */
+    int32_t k = l->n;
     for (int32_t i = 0; i < l->n; i++) {
-        rh_generation *g = l->lanes[i].g;
-        g->aim_log_p = g->n_aim ? (double)l->lanes[i].logits[g->aim[0]] - rh_log_sum_exp(l->lanes[i].logits, n_vocab) : 0;
+        lane *a = &l->lanes[i];
+        const rh_generation *g = a->g;
+        if (g->n_aim && !a->done) a->aim = (double)a->logits[g->aim[0]] - rh_log_sum_exp(a->logits, n_vocab);
     }
-    for (int32_t t = 1; !status; t++) {
-        int32_t k = 0;
+    for (int32_t t = 1; k && !status; t++) {
+        k = 0;
         for (int32_t i = 0; i < l->n; i++) {
-            const rh_generation *g = l->lanes[i].g;
-            if (g->n_aim > t) l->inputs[k++] = (rh_step_input){.seq = l->lanes[i].seq, .ids = &g->aim[t - 1], .n = 1, .want = RH_LOGITS_LAST};
+            const lane *a = &l->lanes[i];
+            if (a->g->n_aim <= t || a->done) continue;
+            l->inputs[k] = (rh_step_input){.seq = a->seq, .ids = &a->g->aim[t - 1], .n = 1, .want = RH_LOGITS_LAST,
+                                           .logits = l->behind + (size_t)k * (size_t)n_vocab};
+            k++;
         }
-        if (!k) break;
-        if (!behind && !(behind = rh_calloc((size_t)l->n * (size_t)n_vocab, sizeof *behind))) return rh_fail_nomem(l->err);
-        for (int32_t j = 0; j < k; j++) l->inputs[j].logits = behind + (size_t)j * (size_t)n_vocab;
-        status = rh_session_step(l->session, l->inputs, k, l->err);
+        if (k) status = rh_session_step(l->session, l->inputs, k, l->err);
         k = 0;
         for (int32_t i = 0; !status && i < l->n; i++) {
-            rh_generation *g = l->lanes[i].g;
-            if (g->n_aim <= t) continue;
+            lane *a = &l->lanes[i];
+            if (a->g->n_aim <= t || a->done) continue;
             const float *logits = l->inputs[k++].logits;
-            g->aim_log_p += (double)logits[g->aim[t]] - rh_log_sum_exp(logits, n_vocab);
+            a->aim += (double)logits[a->g->aim[t]] - rh_log_sum_exp(logits, n_vocab);
         }
     }
-    for (int32_t i = 0; i < l->n; i++) rh_session_rewind(l->session, l->lanes[i].seq, l->lanes[i].g->n_prompt);
-    free(behind);
+    for (int32_t i = 0; !status && i < l->n; i++) {
+        const lane *a = &l->lanes[i];
+        if (!a->g->n_aim || a->done) continue;
+        if (a->g->n_aim > 1) rh_session_rewind(l->session, a->seq, a->n_history);
+        a->g->aim_p += (exp(a->aim) - a->g->aim_p) / ++a->g->n_aimed;
+    }
     return status;
 }
 
 static rh_status decode(loop *l, const rh_generation *g)
 {
-    for (;;) {
+    for (int32_t step = 0;; step++) {
         int32_t k = 0;
         for (int32_t i = 0; i < l->n; i++) {
             lane *a = &l->lanes[i];
@@ -162,6 +170,7 @@ static rh_status decode(loop *l, const rh_generation *g)
             return rh_fail(l->err, RH_ECANCELLED, "stopped while generating");
         if (!k) return RH_OK;
         RH_TRY(rh_session_step(l->session, l->inputs, k, l->err));
+        if (l->behind && step % RH_AIM_EVERY == RH_AIM_EVERY / 2) RH_TRY(try_aims(l));
     }
 }
 
@@ -179,7 +188,8 @@ static rh_status start_lane(loop *l, lane *a, rh_generation *g, float *logits)
     a->g = g;
     a->logits = logits;
     a->n_history = g->n_prompt;
-    g->n_ids = 0;
+    g->n_ids = g->n_aimed = 0;
+    g->aim_p = 0;
     g->ids = rh_calloc((size_t)l->o->max_tokens, sizeof *g->ids);
     a->history = rh_calloc((size_t)g->n_prompt + (size_t)l->o->max_tokens, sizeof *a->history);
     if (!g->ids || !a->history) return rh_fail_nomem(l->err);
@@ -198,16 +208,17 @@ rh_status rh_generate(const rh_model *m, rh_generation *g, int32_t n, const rh_g
     l.lanes = rh_calloc((size_t)n, sizeof *l.lanes);
     l.inputs = rh_calloc((size_t)n, sizeof *l.inputs);
     l.logits = rh_calloc((size_t)n * vocab, sizeof *l.logits);
-    if (!l.lanes || !l.inputs || !l.logits) status = rh_fail_nomem(err);
+    for (int32_t i = 0; i < n; i++)
+        if (g[i].n_aim > tried) tried = g[i].n_aim;
+    if (tried) l.behind = rh_calloc((size_t)n * vocab, sizeof *l.behind);
+    if (!l.lanes || !l.inputs || !l.logits || (tried && !l.behind)) status = rh_fail_nomem(err);
     for (int32_t i = 0; i < n && !status; i++) {
         status = start_lane(&l, &l.lanes[i], &g[i], l.logits + (size_t)i * vocab);
         if (g[i].n_prompt > longest) longest = g[i].n_prompt;
-        if (g[i].n_aim > tried) tried = g[i].n_aim;
     }
     if (!status) status = rh_sampler_new(&l.sampler, &o->sampling, m->config.n_vocab, err);
-    if (!status) status = rh_session_new(&l.session, m, n, longest + (tried > o->max_tokens ? tried : o->max_tokens), err);
+    if (!status) status = rh_session_new(&l.session, m, n, longest + o->max_tokens + tried, err);
     if (!status) status = prefill(&l);
-    if (!status) status = try_aims(&l);
     if (!status) status = decode(&l, g);
     rh_session_free(l.session);
     rh_sampler_free(l.sampler);
@@ -215,5 +226,6 @@ rh_status rh_generate(const rh_model *m, rh_generation *g, int32_t n, const rh_g
     free(l.lanes);
     free(l.inputs);
     free(l.logits);
+    free(l.behind);
     return status;
 }

@@ -5,6 +5,8 @@
 #include "engine/sampler.h"
 #include "engine/session.h"
 
+enum { RH_AIM_EVERY = 4 };
+
 typedef struct rh_generation {
     /* in */
     const int32_t *prompt;    /* [n_prompt] */
@@ -15,12 +17,14 @@ typedef struct rh_generation {
     int32_t n_captures;
     rh_logits_mode want;      /* logits over the prompt to keep; NONE keeps none */
     float *logits;            /* as in rh_step_input */
-    const int32_t *aim;       /* [n_aim] tokens whose probability behind the prompt is asked for; NULL: none */
+    const int32_t *aim;       /* [n_aim] tokens whose probability on the way is asked for; NULL: none */
     int32_t n_aim;
     /* out; owned, rh_generation_free */
     int32_t *ids;             /* [n_ids] generated, without the stop token */
     int32_t n_ids;
-    double aim_log_p;         /* ln p(aim | prompt), under the actions; 0 without */
+    double aim_p;             /* mean of p(aim | prompt and text so far), under the actions, behind
+                                 token 3, 7, 11, … of the text */
+    int32_t n_aimed;          /* over so many of them */
     rh_str text;              /* decoded, cut at a stop string */
     enum { RH_STOP_LENGTH = 0, RH_STOP_TOKEN, RH_STOP_STRING } stop;
 } rh_generation;

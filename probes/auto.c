@@ -1,45 +1,36 @@
-/* auto.c - the search: a coarse sweep over layers and strengths, a finer one around its knee, and the test of
- * the knee on held-out prompts beside random directions of equal norm and a system text.
+/* auto.c - the search: what is swept and where it is read; then the sweep, the test and the report.
  *
  * Presence is read at one later layer for all settings, so that they compare: four fifths up, or above the
  * vector's own layer. */
 #include "probes/auto.h"
 
-#include <float.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "algebra/algebra.h"
-#include "base/rng.h"
-#include "probes/auto_batch.h"
+#include "probes/auto_search.h"
 
-enum { COARSE_LAYERS = 6, MAX_FINE = 24, RANDOM = 3 };
-
-/* One text in five may break beyond what breaks unsteered. Below these a setting is no better than none: a
- * quarter of a deviation; one nat. */
-static const double MOST_BROKEN = 0.2001, LEAST_PRESENCE = 0.25, LEAST_VALUE = 0.05;
+enum { COARSE_LAYERS = 6 };
 
 /* Steps of ‖strength·v‖ / median ‖h‖: below the first nothing shows, above the last nothing is left. */
-static const double COARSE[] = {0.2, 0.35, 0.5, 0.7};
-static const double ONE_SITE[] = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1};
-static const double CLOSER[] = {0.75, 1, 1.25};
+static const double COARSE[] = {0.15, 0.3, 0.45, 0.65};
+static const double ONE_SITE[] = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9};
 
-typedef struct search {
-    rh_auto_batch batch;
-    rh_auto_report *report;
-    const rh_vector *v;
-    rh_strength *strengths;   /* of the first round */
-    int32_t n_strengths;
-    int32_t *sites;           /* [n_sites] candidate indices into v's layers; `together`: one, for all */
-    int32_t n_sites;
-    double *median;           /* [v->n_layers] ‖h‖ */
-    double *sigma;            /* [v->n_layers], or NULL */
-    double base, spread;      /* of the unsteered texts' projections */
-    size_t cap_settings;
-} search;
+double rh_search_norm(const rh_search *s, int32_t i)
+{
+    return rh_norm(s->v->data + (size_t)i * (size_t)s->v->d, s->v->d);
+}
+
+int32_t rh_search_site(const rh_search *s, int32_t layer)
+{
+    for (int32_t i = 0; i < s->v->n_layers; i++)
+        if (s->v->layers[i] == layer) return i;
+    return 0;
+}
+
+int32_t rh_search_count(const rh_search *s) { return s->batch.o->together ? s->v->n_layers : 1; }
 
 /* ---- preparing -------------------------------------------------------------------------------- */
 
@@ -62,7 +53,7 @@ static rh_status check(const rh_evaluation *e, rh_error *err)
 }
 
 /* û where presence is read: the family's own there, else its deepest below. */
-static rh_status choose_reader(search *s, float *u, rh_error *err)
+static rh_status choose_reader(rh_search *s, float *u, rh_error *err)
 {
     const rh_vector *v = s->v;
     int32_t n = s->batch.m->config.n_layers, layer = n * 4 / 5, k = 0;
@@ -80,9 +71,26 @@ static rh_status choose_reader(search *s, float *u, rh_error *err)
     return RH_OK;
 }
 
+static int ascending(const void *a, const void *b)
+{
+    int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The layer that the book has in mind, among the candidates: in place of the nearest. */
+static void choose_also(rh_search *s, int32_t layer)
+{
+    int32_t nearest = 0, site = rh_search_site(s, layer);
+    if (s->v->layers[site] != layer || !s->n_sites) return;
+    for (int32_t k = 1; k < s->n_sites; k++)
+        if (abs(s->sites[k] - site) < abs(s->sites[nearest] - site)) nearest = k;
+    s->sites[nearest] = site;
+    qsort(s->sites, (size_t)s->n_sites, sizeof *s->sites, ascending);
+}
+
 /* Candidates of the first round: evenly spread, between a sixth of the model and the layer read; all those
  * that were asked for, if they are few. */
-static rh_status choose_sites(search *s, rh_error *err)
+static rh_status choose_sites(rh_search *s, rh_error *err)
 {
     const rh_vector *v = s->v;
     int32_t lo = 0, hi = v->n_layers, n_layers = s->batch.m->config.n_layers;
@@ -99,10 +107,11 @@ static rh_status choose_sites(search *s, rh_error *err)
     }
     int32_t n = hi - lo < COARSE_LAYERS ? hi - lo : COARSE_LAYERS;
     for (int32_t i = 0; i < n; i++) s->sites[s->n_sites++] = lo + (n > 1 ? i * (hi - lo - 1) / (n - 1) : 0);
+    if (s->batch.o->also) choose_also(s, *s->batch.o->also);
     return RH_OK;
 }
 
-static rh_status choose_strengths(search *s, rh_error *err)
+static rh_status choose_strengths(rh_search *s, rh_error *err)
 {
     const rh_auto_options *o = s->batch.o;
     const double *list = s->n_sites > 1 ? COARSE : ONE_SITE;
@@ -117,7 +126,7 @@ static rh_status choose_strengths(search *s, rh_error *err)
 }
 
 /* The figures behind the units. */
-static rh_status measure_units(search *s, rh_error *err)
+static rh_status measure_units(rh_search *s, rh_error *err)
 {
     const rh_auto_options *o = s->batch.o;
     const rh_vector *v = s->v;
@@ -141,286 +150,6 @@ static rh_status measure_units(search *s, rh_error *err)
     return status;
 }
 
-/* ---- scores ----------------------------------------------------------------------------------- */
-
-/* Mean and deviation of h·u over the unsteered texts: cells [n, stride], arm 0. */
-static void measure_base(search *s, const rh_auto_cell *cells, int32_t n, int32_t stride)
-{
-    double sum = 0, squares = 0, tokens = 0;
-    for (int32_t i = 0; i < n; i++) {
-        const rh_auto_cell *c = &cells[(size_t)i * (size_t)stride];
-        if (!isfinite(c->projection)) continue;
-        sum += c->projection * c->run.n_ids;
-        squares += c->squares * c->run.n_ids;
-        tokens += c->run.n_ids;
-    }
-    s->base = sum / tokens;
-    s->spread = sqrt(fmax(0, squares / tokens - s->base * s->base));
-}
-
-static void add_mean(double *sum, double *n, double x)
-{
-    if (!isfinite(x)) return;
-    *sum += x;
-    *n += 1;
-}
-
-/* Arm `arm` of cells [n, stride]. threshold: what counts as a hit where there is no target; NaN: nothing. */
-static rh_auto_score summarise(const search *s, const rh_auto_cell *cells, int32_t n, int32_t stride, int32_t arm,
-                               double threshold)
-{
-    rh_auto_score out = {.n = n};
-    double sums[5] = {0}, counts[5] = {0};
-    bool target = s->batch.o->target != NULL;
-    for (int32_t i = 0; i < n; i++) {
-        const rh_auto_cell *c = &cells[(size_t)i * (size_t)stride + (size_t)arm];
-        out.broken += c->run.collapsed;
-        out.hits += !c->run.collapsed && (target ? c->named : c->projection > threshold);
-        double values[5] = {(c->projection - s->base) / s->spread, c->gain, c->run.surprisal, c->run.repeated, c->kl};
-        for (int k = 0; k < 5; k++) add_mean(&sums[k], &counts[k], values[k]);
-    }
-    double *means[5] = {&out.presence, &out.gain, &out.surprisal, &out.repeated, &out.kl};
-    for (int k = 0; k < 5; k++) *means[k] = counts[k] > 0 ? sums[k] / counts[k] : NAN;
-    return out;
-}
-
-/* ---- rounds ----------------------------------------------------------------------------------- */
-
-/* Of a setting's layer in v; all together begin at the first. */
-static int32_t site_of_layer(const search *s, int32_t layer)
-{
-    for (int32_t i = 0; i < s->v->n_layers; i++)
-        if (s->v->layers[i] == layer) return i;
-    return 0;
-}
-
-static int32_t count_of(const search *s) { return s->batch.o->together ? s->v->n_layers : 1; }
-
-static double norm_at(const search *s, int32_t i)
-{
-    return rh_norm(s->v->data + (size_t)i * (size_t)s->v->d, s->v->d);
-}
-
-/* A setting to run, unless it is there already. */
-static rh_status add_setting(search *s, int32_t site, double strength, rh_error *err)
-{
-    rh_auto_report *r = s->report;
-    double norm = norm_at(s, site), resid = fabs(strength) * norm / s->median[site];
-    int32_t layer = s->batch.o->together && s->v->n_layers > 1 ? -1 : s->v->layers[site];
-    if (!(norm > 0) || !isfinite(strength) || fabs(strength) > FLT_MAX) return RH_OK;
-    for (int32_t i = 0; i < r->n_settings; i++)
-        if (r->settings[i].layer == layer && fabs(r->settings[i].strength - strength) <= 1e-6 * fabs(strength)) return RH_OK;
-    if (!RH_GROW(r->settings, s->cap_settings, (size_t)r->n_settings)) return rh_fail_nomem(err);
-    r->settings[r->n_settings++] = (rh_auto_setting){.layer = layer, .strength = strength, .resid = resid};
-    return RH_OK;
-}
-
-/* Value and cost of a setting. With a target the share of hits counts, and a twentieth of the gain: it tells settings
- * apart where no text holds the target yet. */
-static void judge(search *s)
-{
-    rh_auto_report *r = s->report;
-    const rh_auto_score *u = &r->unsteered;
-    for (int32_t i = 0; i < r->n_settings; i++) {
-        const rh_auto_score *c = &r->settings[i].score;
-        rh_knee_point *p = &r->settings[i].knee;
-        double more_broken = fmax(0, c->broken - u->broken) / c->n;
-        p->value = s->batch.o->target ? (double)(c->hits - u->hits) / c->n + c->gain / 20 : c->presence;
-        p->cost = fmax(0, c->surprisal - u->surprisal) + fmax(0, c->repeated - u->repeated) + 2 * more_broken;
-        p->healthy = more_broken <= MOST_BROKEN;
-    }
-}
-
-static int32_t pick(search *s, rh_error *err, rh_status *status)
-{
-    rh_auto_report *r = s->report;
-    rh_knee_point **points = rh_calloc((size_t)r->n_settings, sizeof *points);
-    *status = points ? RH_OK : rh_fail_nomem(err);
-    if (!points) return -1;
-    judge(s);
-    for (int32_t i = 0; i < r->n_settings; i++) points[i] = &r->settings[i].knee;
-    int32_t k = rh_knee(points, r->n_settings, s->batch.o->target ? LEAST_VALUE : LEAST_PRESENCE);
-    free(points);
-    return k;
-}
-
-/* Run settings [first, n_settings) on the sweep's prompts. */
-static rh_status run_round(search *s, int32_t first, rh_error *err)
-{
-    rh_auto_report *r = s->report;
-    const rh_auto_options *o = s->batch.o;
-    int32_t n_arms = 1 + r->n_settings - first, n = o->n_prompts;
-    if (n_arms < 2) return RH_OK;
-    rh_auto_arm *arms = rh_calloc((size_t)n_arms, sizeof *arms);
-    size_t n_cells = (size_t)n_arms * (size_t)n;
-    rh_auto_cell *cells = rh_calloc(n_cells, sizeof *cells);
-    rh_status status = arms && cells ? RH_OK : rh_fail_nomem(err);
-    for (int32_t i = 1; !status && i < n_arms; i++) {
-        const rh_auto_setting *t = &r->settings[first + i - 1];
-        arms[i] = (rh_auto_arm){.first = site_of_layer(s, t->layer), .n = count_of(s), .strength = t->strength};
-    }
-    if (!status) s->batch.total = s->batch.done + (int64_t)n_cells * o->generate.max_tokens;
-    if (!status) status = rh_auto_batch_run(cells, &s->batch, o->prompts, n, arms, n_arms, err);
-    if (!status && first == 0) {
-        measure_base(s, cells, n, n_arms);
-        r->unsteered = summarise(s, cells, n, n_arms, 0, NAN);
-        r->unsteered_sample = cells[0].run.text;
-        cells[0].run.text = NULL;
-    }
-    for (int32_t i = 1; !status && i < n_arms; i++) {
-        rh_auto_setting *t = &r->settings[first + i - 1];
-        t->score = summarise(s, cells, n, n_arms, i, NAN);
-        t->sample = cells[i].run.text;
-        cells[i].run.text = NULL;
-    }
-    rh_auto_cells_free(cells, cells ? n_cells : 0);
-    free(arms);
-    return status;
-}
-
-static rh_status coarse(search *s, rh_error *err)
-{
-    for (int32_t k = 0; k < s->n_sites; k++)
-        for (int32_t i = 0; i < s->n_strengths; i++) {
-            int32_t site = s->sites[k];
-            double strength;
-            RH_TRY(rh_strength_factor(&strength, s->strengths[i], norm_at(s, site), s->median[site], s->sigma[site], err));
-            RH_TRY(add_setting(s, site, strength, err));
-        }
-    return run_round(s, 0, err);
-}
-
-/* Between the neighbours of the coarse knee: the layers halfway to them, and closer strengths. */
-static rh_status fine(search *s, int32_t knee, rh_error *err)
-{
-    rh_auto_report *r = s->report;
-    int32_t first = r->n_settings, site = site_of_layer(s, r->settings[knee].layer), n = 0;
-    double strength = r->settings[knee].strength;
-    int32_t step = s->n_sites > 1 ? (s->sites[s->n_sites - 1] - s->sites[0]) / (s->n_sites - 1) : 0, sites[3] = {site};
-    for (int32_t sign = -1; step > 1 && sign <= 1; sign += 2) {
-        int32_t other = site + sign * ((step + 1) / 2);
-        if (other >= 0 && other < s->v->n_layers && s->v->layers[other] < s->batch.read_layer) sites[++n] = other;
-    }
-    for (int32_t k = 0; k <= n; k++) {
-        /* the same share of ‖h‖ at the other layer */
-        double same = strength * norm_at(s, site) / s->median[site] * s->median[sites[k]] / norm_at(s, sites[k]);
-        for (size_t i = 0; i < sizeof CLOSER / sizeof *CLOSER && r->n_settings - first < MAX_FINE; i++)
-            if (!s->batch.o->n_strengths || CLOSER[i] == 1) RH_TRY(add_setting(s, sites[k], same * CLOSER[i], err));
-    }
-    return run_round(s, first, err);
-}
-
-/* ---- the test --------------------------------------------------------------------------------- */
-
-/* n directions of the norm of the vector's rows [first, first + count): out [n, count, d]. */
-static void draw_random(float *out, const search *s, int32_t n, int32_t first, int32_t count)
-{
-    int32_t d = s->v->d;
-    for (int32_t k = 0; k < n * count; k++) {
-        float *row = out + (size_t)k * (size_t)d;
-        for (int32_t j = 0; j < d; j++)
-            row[j] = (float)rh_random_normal(s->batch.o->seed, 0x6175746fu + (uint64_t)k, (uint64_t)j);
-        double scale = norm_at(s, first + k % count) / rh_norm(row, d);
-        for (int32_t j = 0; j < d; j++) row[j] = (float)(row[j] * scale);
-    }
-}
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* The 95 % quantile of the unsteered texts' projections: what fewer than one in twenty of them pass. */
-static rh_status hit_threshold(double *out, const rh_auto_cell *cells, int32_t n, int32_t stride, rh_error *err)
-{
-    double *x = rh_calloc((size_t)n, sizeof *x);
-    int32_t k = 0;
-    if (!x) return rh_fail_nomem(err);
-    for (int32_t i = 0; i < n; i++) {
-        double p = cells[(size_t)i * (size_t)stride].projection;
-        if (isfinite(p)) x[k++] = p;
-    }
-    if (k) qsort(x, (size_t)k, sizeof *x, compare_doubles);
-    *out = k ? x[(k * 19 + 19) / 20 - 1] : INFINITY;
-    free(x);
-    return RH_OK;
-}
-
-static rh_status fill_test(rh_auto_test *t, const char *label, int32_t number, const search *s, rh_auto_cell *cells, int32_t n,
-                           int32_t stride, int32_t arm, double threshold, rh_error *err)
-{
-    rh_str name = {0};
-    rh_str_puts(&name, label);
-    if (number) rh_str_printf(&name, " %d", (int)number);
-    t->label = name.data;
-    t->texts = rh_calloc((size_t)n, sizeof *t->texts);
-    if (name.failed || !t->label || !t->texts) return rh_fail_nomem(err);
-    t->score = summarise(s, cells, n, stride, arm, threshold);
-    rh_wilson(&t->lo, &t->hi, t->score.hits, t->score.n);
-    for (int32_t i = 0; i < n; i++) {
-        rh_auto_cell *c = &cells[(size_t)i * (size_t)stride + (size_t)arm];
-        t->texts[i] = c->run.text;
-        c->run.text = NULL;
-    }
-    return RH_OK;
-}
-
-static rh_status fill_tests(search *s, rh_auto_cell *cells, int32_t n_arms, int32_t n_random, rh_error *err)
-{
-    rh_auto_report *r = s->report;
-    int32_t n = s->batch.o->n_held_out;
-    double threshold = INFINITY;
-    measure_base(s, cells, n, n_arms);
-    RH_TRY(hit_threshold(&threshold, cells, n, n_arms, err));
-    r->tests = rh_calloc((size_t)n_arms, sizeof *r->tests);
-    if (!r->tests) return rh_fail_nomem(err);
-    r->n_tests = n_arms;
-    for (int32_t i = 0; i < n_arms; i++) {
-        bool random = i >= 2 && i < 2 + n_random;
-        const char *label = i == 0 ? "unsteered" : i == 1 ? "steered" : random ? "random" : "system prompt";
-        RH_TRY(fill_test(&r->tests[i], label, random ? i - 1 : 0, s, cells, n, n_arms, i, threshold, err));
-        if (random) {
-            r->random_hits += r->tests[i].score.hits;
-            r->random_n += n;
-        }
-    }
-    rh_wilson(&r->random_lo, &r->random_hi, r->random_hits, r->random_n);
-    bool above = r->tests[1].lo > r->random_hi && r->tests[1].score.hits > r->tests[0].score.hits;
-    r->verdict = above ? RH_AUTO_WORKS : RH_AUTO_NOT_SHOWN;
-    return RH_OK;
-}
-
-static rh_status test(search *s, rh_error *err)
-{
-    rh_auto_report *r = s->report;
-    const rh_auto_options *o = s->batch.o;
-    const rh_auto_setting *t = &r->settings[r->picked];
-    int32_t n_random = o->n_random > 0 ? o->n_random : RANDOM, n_arms = 2 + n_random + (o->versus != NULL);
-    int32_t first = site_of_layer(s, t->layer), count = count_of(s);
-    size_t n_cells = (size_t)n_arms * (size_t)o->n_held_out;
-    float *random = rh_calloc((size_t)n_random * (size_t)count, (size_t)s->v->d * sizeof *random);
-    rh_auto_arm *arms = rh_calloc((size_t)n_arms, sizeof *arms);
-    rh_auto_cell *cells = rh_calloc(n_cells, sizeof *cells);
-    rh_status status = random && arms && cells ? RH_OK : rh_fail_nomem(err);
-    if (!status) {
-        draw_random(random, s, n_random, first, count);
-        arms[1] = (rh_auto_arm){.first = first, .n = count, .strength = t->strength};
-        for (int32_t k = 0; k < n_random; k++) {
-            arms[2 + k] = arms[1];
-            arms[2 + k].instead = random + (size_t)k * (size_t)count * (size_t)s->v->d;
-        }
-        if (o->versus) arms[n_arms - 1] = (rh_auto_arm){.system = o->versus};
-        s->batch.total = s->batch.done + (int64_t)n_cells * o->generate.max_tokens;
-        status = rh_auto_batch_run(cells, &s->batch, o->held_out, o->n_held_out, arms, n_arms, err);
-    }
-    if (!status) status = fill_tests(s, cells, n_arms, n_random, err);
-    rh_auto_cells_free(cells, cells ? n_cells : 0);
-    free(arms);
-    free(random);
-    return status;
-}
-
 /* ---- the report ------------------------------------------------------------------------------- */
 
 static rh_status copy_texts(char ***out, int32_t *n_out, const char *const *texts, int32_t n, rh_error *err)
@@ -433,7 +162,7 @@ static rh_status copy_texts(char ***out, int32_t *n_out, const char *const *text
     return RH_OK;
 }
 
-static rh_status describe(search *s, const char *expression, rh_error *err)
+static rh_status describe(rh_search *s, const char *expression, rh_error *err)
 {
     rh_auto_report *r = s->report;
     const rh_auto_options *o = s->batch.o;
@@ -450,26 +179,11 @@ static rh_status describe(search *s, const char *expression, rh_error *err)
     return copy_texts(&r->held_out, &r->n_held_out, o->held_out, o->n_held_out, err);
 }
 
-static int by_layer(const void *a, const void *b)
+static rh_status run_search(rh_search *s, rh_error *err)
 {
-    const rh_auto_setting *x = a, *y = b;
-    if (x->layer != y->layer) return x->layer < y->layer ? -1 : 1;
-    return (x->strength > y->strength) - (x->strength < y->strength);
-}
-
-static rh_status run_search(search *s, rh_error *err)
-{
-    rh_auto_report *r = s->report;
-    rh_status status = RH_OK;
-    RH_TRY(coarse(s, err));
-    if (!r->n_settings) return rh_fail(err, RH_EVALUE, "the vector is zero: there is nothing to steer with");
-    int32_t knee = pick(s, err, &status);
-    if (!status && knee >= 0) status = fine(s, knee, err);
-    if (status) return status;
-    qsort(r->settings, (size_t)r->n_settings, sizeof *r->settings, by_layer);
-    r->picked = pick(s, err, &status);
-    r->verdict = RH_AUTO_NOTHING;
-    return status || r->picked < 0 ? status : test(s, err);
+    s->report->verdict = RH_AUTO_NOTHING;
+    RH_TRY(rh_search_sweep(s, err));
+    return s->report->picked < 0 ? RH_OK : rh_search_test(s, err);
 }
 
 rh_status rh_probe_auto(rh_auto_report **out, const rh_model *m, const rh_evaluation *e, const char *expression,
@@ -482,7 +196,7 @@ rh_status rh_probe_auto(rh_auto_report **out, const rh_model *m, const rh_evalua
     clock_gettime(CLOCK_MONOTONIC, &begun);
     if (!o.n_prompts) o.prompts = rh_auto_prompts(&o.n_prompts, o.prompt.chat);
     if (!o.n_held_out) o.held_out = rh_auto_held_out(&o.n_held_out, o.prompt.chat);
-    search s = {.batch = {.m = m, .e = e, .o = &o, .diags = diags, .label = "sweeping"}, .v = e->actions[0].value.vector};
+    rh_search s = {.batch = {.m = m, .e = e, .o = &o, .diags = diags}, .v = e->actions[0].value.vector};
     if (s.v->n_layers == 1) o.together = true;
     s.report = rh_calloc(1, sizeof *s.report);
     u = rh_calloc((size_t)s.v->d, sizeof *u);

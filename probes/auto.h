@@ -16,6 +16,7 @@ typedef struct rh_auto_options {
     const char *const *prompts; int32_t n_prompts; /* of the sweep; none: built in */
     const char *const *held_out; int32_t n_held_out; /* of the test; none: built in */
     const rh_strength *strengths; int32_t n_strengths; /* none: fractions of median ‖h‖, then closer ones */
+    const int32_t *also;                         /* a layer to have among the candidates, or NULL */
     bool together;                               /* all layers of the vector at once, as a book pins them */
     const char *target;                          /* NULL: presence is projection alone */
     const char *versus;                          /* system text to compare with, or NULL */
@@ -33,13 +34,17 @@ typedef struct rh_auto_score {
     int32_t broken;       /* texts that loop or are garbled; limits in diagnose.h */
     double presence;      /* mean projection of the texts, read unsteered, on the direction at `read_layer`: how
                              many deviations of the unsteered texts' tokens above the unsteered texts */
-    double gain;          /* mean change of ln p(target) at the prompt's end; NaN without a target */
+    double held;          /* mean over texts of: 0 if broken; 1 if it holds the target; else the chance that a text
+                             drawn along this one would hold it, 1 - exp(-n·p), p the mean of p(target | text so
+                             far) over its n tokens. NaN without a target */
+    double gain;          /* mean of ln p less the unsteered text's; NaN without a target */
     double surprisal;     /* mean nats a token under the unsteered model */
     double repeated;      /* mean share of repeated 3-grams */
     double kl;            /* mean KL(steered‖unsteered) of the first new token */
 } rh_auto_score;
 
 typedef struct rh_auto_setting {
+    int32_t round;        /* 1: only screened; 2: compared, on prompts of its own */
     int32_t layer;        /* -1: several together */
     double strength;      /* times the vector */
     double resid;         /* ‖strength·v‖ / median ‖h‖ at the site */
@@ -56,7 +61,7 @@ typedef struct rh_auto_test { /* on held-out prompts */
 } rh_auto_test;
 
 typedef enum rh_auto_verdict {
-    RH_AUTO_WORKS,        /* the interval of its hits lies above that of all random directions together */
+    RH_AUTO_WORKS,        /* more hits than each control, and by luck alone only once in forty (`luck`) */
     RH_AUTO_NOT_SHOWN,    /* a setting was picked, and the test does not tell it from random */
     RH_AUTO_NOTHING       /* no setting gives more of the concept and leaves the texts whole */
 } rh_auto_verdict;
@@ -68,12 +73,13 @@ typedef struct rh_auto_report {
     int32_t max_tokens;
     char **prompts; int32_t n_prompts;
     char **held_out; int32_t n_held_out;
-    rh_auto_score unsteered;                     /* in the sweep */
+    rh_auto_score unsteered;                     /* on the prompts of round 2, if there was one */
     char *unsteered_sample;
     rh_auto_setting *settings; int32_t n_settings; /* by layer, then strength */
     int32_t picked;                              /* -1: nothing works */
     rh_auto_test *tests; int32_t n_tests;        /* empty if nothing was picked */
-    int32_t random_hits, random_n; double random_lo, random_hi;
+    int32_t random_hits, random_n; double random_lo, random_hi; /* all random directions together */
+    double luck;                                 /* Fisher's exact test, one-sided: steered against those */
     rh_auto_verdict verdict;
     int64_t tokens; double seconds;
 } rh_auto_report;

@@ -106,15 +106,13 @@ static rh_status system_prompt(work *w, int32_t run, const rh_auto_batch *b, con
     return rh_prompt_make(&w->systems[run], b->m, text, strlen(text), &o, err);
 }
 
-/* The target as it would follow the prompt: behind a word it starts with a blank, in a fresh turn it does not. */
+/* The target as it stands inside a text, behind a blank. */
 static rh_status aim_at(work *w, const rh_auto_batch *b, rh_error *err)
 {
     rh_tokens target = {0};
     rh_str spelled = {0};
-    size_t len = strlen(w->text);
     if (!b->o->target) return RH_OK;
-    bool blank = !b->o->prompt.chat && len && w->text[len - 1] != ' ' && w->text[len - 1] != '\n';
-    rh_str_printf(&spelled, "%s%s", blank ? " " : "", b->o->target);
+    rh_str_printf(&spelled, " %s", b->o->target);
     rh_status status = spelled.failed ? rh_fail_nomem(err) : RH_OK;
     if (!status) status = rh_text_ids(&target, b->m, spelled.data, spelled.len, false, err);
     if (!status && target.n < 1) status = rh_fail(err, RH_EVALUE, "the target is empty");
@@ -203,7 +201,8 @@ static rh_status score(rh_auto_cell *cells, rh_auto_batch *b, work *w, rh_error 
     rh_status status = runs && along ? join(x, err) : rh_fail_nomem(err);
     for (int32_t r = 0; !status && r < x->n_runs; r++) {
         const rh_generation *g = &x->generations[r];
-        cells[r].gain = w->n_aim ? g->aim_log_p - x->generations[0].aim_log_p : NAN;
+        cells[r].chance = g->aim_p;
+        cells[r].gain = g->n_aimed && x->generations[0].n_aimed ? log(g->aim_p) - log(x->generations[0].aim_p) : NAN;
         cells[r].kl = rh_kl(x->next_logits + (size_t)r * n_vocab, x->next_logits, x->m->config.n_vocab);
         b->tokens += g->n_ids;
         status = take_text(&cells[r].run, g, err);

@@ -16,7 +16,9 @@ typedef struct rh_auto_arm {
 /* One arm on one prompt. */
 typedef struct rh_auto_cell {
     rh_steer_run run;        /* text, ids, surprisal, repeated, loops, garbled, collapsed */
-    double kl, gain;         /* gain: ln p(target), less the unsteered model's; NaN without a target */
+    double kl;
+    double chance;           /* mean of p(target | text so far) on the way; 0 without a target */
+    double gain;             /* ln of it, less the unsteered text's; NaN where there is none */
     double projection;       /* mean of h·u over the text's tokens, read unsteered; NaN for an empty text */
     double squares;          /* mean of (h·u)² over them */
     bool named;              /* the text holds the target, in whatever case */

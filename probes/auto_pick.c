@@ -44,3 +44,18 @@ void rh_wilson(double *lo, double *hi, int64_t k, int64_t n)
     *lo = k == 0 ? 0 : (middle - half) / (1 + zz);
     *hi = k == n ? 1 : (middle + half) / (1 + zz);
 }
+
+/* ln of n over k */
+static double ln_choose(int64_t n, int64_t k)
+{
+    return lgamma((double)n + 1) - lgamma((double)k + 1) - lgamma((double)(n - k) + 1);
+}
+
+double rh_luck(int64_t k, int64_t n, int64_t l, int64_t m)
+{
+    double sum = 0, all = ln_choose(n + m, k + l);
+    if (n <= 0 || m <= 0) return 1;
+    for (int64_t i = k; i <= n && i <= k + l; i++)
+        if (k + l - i <= m) sum += exp(ln_choose(n, i) + ln_choose(m, k + l - i) - all);
+    return fmin(sum, 1);
+}
