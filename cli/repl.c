@@ -18,6 +18,7 @@ static const char HELP[] =
     "steer \"PROMPT\"            run the prompt unsteered and with the actions stated so far\n"
     "steer \"PROMPT\" with EXPR  … with this expression or action instead\n"
     "compare A, B, …           effects side by side\n"
+    "model \"MODEL\"             open one, if the session has none\n"
     "undo                      take the last statement back\n"
     "list                      show the statements\n"
     "save FILE.rhumb           write them as a book\n"
@@ -90,7 +91,7 @@ static bool commands(const scan *s, const char *word)
 
 static rh_status run_line(bool *quit, repl *r, const char *text, rh_error *err)
 {
-    static const char *const stated[] = {"let", "layer", "include", "model", "sae"};
+    static const char *const stated[] = {"let", "layer", "include", "sae"};
     static const char *const actions[] = {"steer", "ablate", "scale", "cap", "clamp"};
     static const char *const ends[] = {"quit", "exit"};
     scan s = {.text = text, .first = repl_piece_at(text, 0)};
@@ -105,6 +106,7 @@ static rh_status run_line(bool *quit, repl *r, const char *text, rh_error *err)
     if (commands(&s, "compare")) return repl_compare(r, text, s.first.end, err);
     if (commands(&s, "save")) return run_save(r, text + s.first.end, err);
     if (repl_piece_is(text, &s.first, "steer") && s.second.kind == REPL_STRING) return run_steer(r, &s, err);
+    if (repl_piece_is(text, &s.first, "model") && s.second.kind == REPL_STRING) return repl_model(r, text, err);
     if (is_one_of(&s, stated, CLI_COUNT(stated))) return repl_state(r, text, false, err);
     if (is_one_of(&s, actions, CLI_COUNT(actions))) return repl_state(r, text, true, err);
     return repl_show(r, text, err);
@@ -160,9 +162,7 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     rh_status status = RH_OK;
     if (args->n) status = cli_open_model(&r.m, c, args->items[0], false, err);
     else if (f->expression.book) status = cli_open_book_model(&r.m, c, &f->expression, err);
-    rh_concepts_options o = {.cache_dir = f->expression.no_cache ? NULL : c->cache_dir, .progress = cli_progress, .progress_data = c,
-                             .special = f->prompt.special, .force_model = f->expression.force_model};
-    if (!status) status = rh_concepts_new(&r.concepts, r.m, &o, err);
+    if (!status) status = repl_concepts(&r, err);
     if (!status) status = check_book(&r, err);
     if (!status) status = repl_lines_open(&r, err);
     if (!status) status = loop(&r, err);

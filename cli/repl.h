@@ -41,7 +41,7 @@ rh_status repl_read(char **out, repl *r, rh_error *err);
 /* ---- repl_complete.c ---- */
 /* What may stand where text[0..n) ends: the last `*replace` bytes of it are the start of each. */
 typedef struct repl_choices { char **items; size_t n, cap; } repl_choices;
-bool repl_complete(repl_choices *out, size_t *replace, repl *r, const char *text, size_t n); /* false: no memory */
+bool repl_complete(repl_choices *out, size_t *replace, repl *r, const char *text, size_t n); /* NUL at n; false: no memory */
 void repl_choices_free(repl_choices *c);
 
 /* ---- repl_session.c ---- */
@@ -49,6 +49,8 @@ void repl_choices_free(repl_choices *c);
 typedef struct repl_ask { const char *extra, *expr; bool value, names; } repl_ask;
 rh_status repl_compile(rh_program **out, repl *r, const repl_ask *ask, rh_error *err);
 rh_status repl_state(repl *r, const char *text, bool action, rh_error *err); /* check it and keep it */
+rh_status repl_concepts(repl *r, rh_error *err); /* new ones, for r->m */
+rh_status repl_model(repl *r, const char *text, rh_error *err); /* a `model` statement: open it, if none is */
 rh_status repl_undo(repl *r, rh_error *err);
 rh_status repl_list(repl *r, rh_error *err);
 rh_status repl_save(repl *r, const char *path, rh_error *err); /* atomic; paths stay right in another folder */

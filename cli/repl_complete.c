@@ -1,5 +1,6 @@
-/* repl_complete.c - what may come next: inside a string a file, behind @ or `layer` a layer, behind
- * "16." a hook, else names, functions and, first on the line, words. */
+/* repl_complete.c - what may come next: inside a string that is a path a file, behind @ or `layer` a layer,
+ * behind "16." a hook, among a function's arguments its options and behind one of them its values, else names,
+ * functions and, first on the line, words. */
 #include <ctype.h>
 #include <dirent.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 
 static const char *const FIRST_WORDS[] = {"let ",    "steer ", "ablate ", "scale ", "cap ",  "clamp ", "layer ", "include ",
                                           "compare ", "undo",   "list",    "save ",  "help",  "quit"};
-static const char *const LATER_WORDS[] = {"on ", "when ", "with ", "prompt", "last", "generated", "special"};
+static const char *const LATER_WORDS[] = {"on ", "when ", "with ", "at ", "by ", "all", "not ", "prompt", "last", "generated", "special", "tokens "};
 
 void repl_choices_free(repl_choices *c)
 {
@@ -21,7 +22,7 @@ void repl_choices_free(repl_choices *c)
     *c = (repl_choices){0};
 }
 
-typedef struct search { repl_choices *out; const char *start; size_t n; bool no_memory; } search;
+typedef struct search { repl_choices *out; const char *start, *closing; size_t n; bool no_memory; } search;
 
 static void try(search *s, const char *text, const char *behind)
 {
@@ -37,6 +38,14 @@ static void try(search *s, const char *text, const char *behind)
 }
 
 static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static bool in_word(char c) { return isalnum((unsigned char)c) || c == '_' || (c & 0x80); }
+
+static bool ends_in_word(const char *text, size_t n, const char *word)
+{
+    size_t len = strlen(word);
+    return n >= len && !memcmp(text + n - len, word, len) && (n == len || !in_word(text[n - len - 1]));
+}
 
 /* Where the string begins that is open at the end, or NULL. */
 static const char *open_string(const char *text, size_t n)
@@ -64,11 +73,70 @@ static void try_files(search *s)
         rh_str whole = {0};
         rh_str_printf(&whole, "%.*s%s", (int)in_dir, s->start, e->d_name);
         if (whole.failed) s->no_memory = true;
-        else try(s, whole.data, rh_is_dir(whole.data) ? "/" : "\"");
+        else try(s, whole.data, rh_is_dir(whole.data) ? "/" : s->closing);
         rh_str_free(&whole);
     }
     if (d) closedir(d);
     free(dir);
+}
+
+/* The name in front of the bracket that is open at the end, text[*start, *start + *n); false: none is. */
+static bool open_call(const char *text, size_t n, size_t *start, size_t *length)
+{
+    size_t opened[32], depth = 0;
+    bool string = false;
+    for (size_t i = 0; i < n; i++) {
+        if (string && text[i] == '\\') i++;
+        else if (text[i] == '"') string = !string;
+        else if (string) continue;
+        else if (text[i] == '(' && depth++ < 32) opened[depth - 1] = i;
+        else if (text[i] == ')' && depth) depth--;
+    }
+    if (!depth || depth > 32) return false;
+    size_t end = opened[depth - 1];
+    while (end && text[end - 1] == ' ') end--;
+    *start = end;
+    while (*start && in_word(text[*start - 1])) --*start;
+    *length = end - *start;
+    return *length > 0;
+}
+
+static const rh_function *called(const char *text, size_t n)
+{
+    size_t start, length;
+    return open_call(text, n, &start, &length) ? rh_function_find((rh_slice){text + start, length}) : NULL;
+}
+
+/* Is the string that begins behind text[n - 1] a path? */
+static bool is_path(const char *text, size_t n)
+{
+    static const char *const words[] = {"include", "save", "model", "sae"}, *const calls[] = {"dim", "pca", "lda", "logreg", "load"};
+    size_t at = n - 1;
+    while (at && (text[at - 1] == ' ' || text[at - 1] == '\t')) at--;
+    for (size_t i = 0; i < CLI_COUNT(words); i++)
+        if (ends_in_word(text, at, words[i])) return true;
+    const rh_function *f = at && text[at - 1] == '(' ? called(text, at) : NULL;
+    for (size_t i = 0; f && i < CLI_COUNT(calls); i++)
+        if (!strcmp(f->name, calls[i])) return true;
+    return false;
+}
+
+static void try_options(search *s, const rh_function *f)
+{
+    for (int i = 0; rh_option_at(i); i++)
+        if (f->options & rh_option_at(i)->option) try(s, rh_option_at(i)->name, "=");
+}
+
+/* Behind option=: true if its values are known, and have been tried. */
+static bool try_values(search *s, const char *text, size_t before)
+{
+    static const char *const at[] = {"last", "text_last", "mean", "all", "marked"}, *const truth[] = {"true", "false"};
+    size_t end = before - 1;
+    while (end && text[end - 1] == ' ') end--;
+    bool which = ends_in_word(text, end, "at");
+    if (!which && !ends_in_word(text, end, "chat") && !ends_in_word(text, end, "center")) return false;
+    for (size_t i = 0; i < (which ? CLI_COUNT(at) : CLI_COUNT(truth)); i++) try(s, which ? at[i] : truth[i], "");
+    return true;
 }
 
 static void try_layers(search *s, const repl *r)
@@ -100,29 +168,40 @@ static void try_names(search *s, repl *r, bool first)
     for (size_t i = 0; !first && i < CLI_COUNT(LATER_WORDS); i++) try(s, LATER_WORDS[i], "");
 }
 
-static bool in_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
-
-static bool ends_in_word(const char *text, size_t n, const char *word)
+/* save FILE, without quotes: where the name begins, else NULL. */
+static const char *saved_name(const char *text, size_t n)
 {
-    size_t len = strlen(word);
-    return n >= len && !memcmp(text + n - len, word, len) && (n == len || !in_word(text[n - len - 1]));
+    size_t blank = strspn(text, " \t");
+    if (n < blank + 5 || memcmp(text + blank, "save ", 5)) return NULL;
+    size_t name = blank + 5 + strspn(text + blank + 5, " \t");
+    return name <= n && text[name] != '"' ? text + name : NULL;
 }
 
 bool repl_complete(repl_choices *out, size_t *replace, repl *r, const char *text, size_t n)
 {
-    search s = {.out = out};
-    const char *string = open_string(text, n);
+    search s = {.out = out, .closing = "\""};
+    const char *string = open_string(text, n), *saved = saved_name(text, n);
     size_t start = n, before;
     if (!string)
         while (start && in_word(text[start - 1])) start--;
-    s.start = string ? string : text + start;
+    s.start = saved ? saved : string ? string : text + start;
     s.n = (size_t)(text + n - s.start);
+    if (saved) s.closing = "";
     for (before = start; before && (text[before - 1] == ' ' || text[before - 1] == '\t');) before--;
-    if (string) try_files(&s);
-    else if (start >= 2 && text[start - 1] == '.' && (isdigit((unsigned char)text[start - 2]) || text[start - 2] == ']' ||
-                                                      ends_in_word(text, start - 1, "all"))) try_hooks(&s);
-    else if ((before && (text[before - 1] == '@')) || ends_in_word(text, before, "layer")) try_layers(&s, r);
-    else try_names(&s, r, before == 0);
+    const rh_function *f = string || saved ? NULL : called(text, start);
+    if (saved || (string && is_path(text, (size_t)(string - text)))) {
+        try_files(&s);
+    } else if (string) {
+        /* a text of the user's own */
+    } else if (start >= 2 && text[start - 1] == '.' && (isdigit((unsigned char)text[start - 2]) || text[start - 2] == ']' ||
+                                                      ends_in_word(text, start - 1, "all"))) {
+        try_hooks(&s);
+    } else if ((before && (text[before - 1] == '@')) || ends_in_word(text, before, "layer")) {
+        try_layers(&s, r);
+    } else if (!(f && before && text[before - 1] == '=' && try_values(&s, text, before))) {
+        if (f && before && text[before - 1] == ',') try_options(&s, f);
+        try_names(&s, r, before == 0);
+    }
     if (out->n) qsort(out->items, out->n, sizeof *out->items, by_text);
     *replace = s.n;
     return !s.no_memory;

@@ -11,16 +11,15 @@
 #include <unistd.h>
 #include <wchar.h>
 
-#include "base/file.h"
 #include "cli/repl.h"
+#include "cli/repl_history.h"
 #include "cli/text.h"
 
-enum { HISTORY_LINES = 1000, LINE_LIMIT = 1 << 20 };
+enum { LINE_LIMIT = 1 << 20 };
 
 struct repl_lines {
     EditLine *el;        /* NULL: stdin is no terminal */
-    History *history;
-    char *history_path;  /* NULL: nowhere to keep it */
+    repl_history history;
     bool continued;      /* a bracket is open */
     int read;            /* lines so far */
 };
@@ -115,7 +114,8 @@ static unsigned char complete(EditLine *el, int key)
     repl_choices c = {0};
     size_t replace = 0;
     unsigned char answer = CC_ERROR;
-    if (repl_complete(&c, &replace, r, line->buffer, (size_t)(line->cursor - line->buffer)) && c.n) {
+    char *text = rh_strndup(line->buffer, (size_t)(line->cursor - line->buffer));
+    if (text && repl_complete(&c, &replace, r, text, strlen(text)) && c.n) {
         size_t n = common(&c);
         char *rest = n > replace ? rh_strndup(c.items[0] + replace, n - replace) : NULL;
         if (rest && el_insertstr(el, rest) == 0) {
@@ -127,29 +127,8 @@ static unsigned char complete(EditLine *el, int key)
         free(rest);
     }
     repl_choices_free(&c);
+    free(text);
     return cli_interrupted() ? CC_EOF : answer; /* Ctrl-C came while nobody was reading */
-}
-
-/* ---- history ------------------------------------------------------------------------------------- */
-
-/* $XDG_STATE_HOME/rhumb/history or ~/.local/state/rhumb/history. A state folder that cannot be made is
- * no reason not to start. */
-static char *find_history(void)
-{
-    const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    rh_str dir = {0};
-    rh_error ignored;
-    if (xdg && xdg[0] == '/') rh_str_printf(&dir, "%s/rhumb", xdg);
-    else if (home && *home) rh_str_printf(&dir, "%s/.local/state/rhumb", home);
-    char *path = dir.data && !dir.failed && !rh_make_dirs(dir.data, &ignored) ? rh_path_join(dir.data, "history") : NULL;
-    rh_str_free(&dir);
-    return path;
-}
-
-static void remember(repl_lines *l, const char *line)
-{
-    HistEvent event;
-    if (line[strspn(line, " \t\r\n")]) history(l->history, &event, H_ENTER, line);
 }
 
 /* ---- opening and closing --------------------------------------------------------------------------- */
@@ -162,20 +141,16 @@ static void choose_locale(void)
 
 static rh_status open_terminal(repl_lines *l, repl *r, rh_error *err)
 {
-    HistEvent event;
     choose_locale();
-    l->history = history_init();
+    if (!repl_history_open(&l->history)) return rh_fail_nomem(err);
+    if (l->history.foreign) cli_note(r->c, "%s is no history of this program: it stays as it is, and none is kept", l->history.path);
     l->el = el_init("rhumb", stdin, stdout, stderr);
-    if (!l->history || !l->el) return rh_fail(err, RH_EIO, "the terminal cannot be edited");
-    history(l->history, &event, H_SETSIZE, (int)HISTORY_LINES);
-    history(l->history, &event, H_SETUNIQUE, 1);
-    l->history_path = find_history();
-    if (l->history_path) history(l->history, &event, H_LOAD, l->history_path);
+    if (!l->el) return rh_fail(err, RH_EIO, "the terminal cannot be edited");
     el_set(l->el, EL_CLIENTDATA, r);
     el_wset(l->el, EL_GETCFN, next_key);
     el_set(l->el, EL_PROMPT, prompt);
     el_set(l->el, EL_EDITOR, "emacs");
-    el_set(l->el, EL_HIST, history, l->history);
+    el_set(l->el, EL_HIST, history, l->history.lines);
     el_set(l->el, EL_ADDFN, "rhumb-complete", "complete names, functions, layers and files", complete);
     el_set(l->el, EL_BIND, "^I", "rhumb-complete", NULL);
     el_set(l->el, EL_BIND, "^R", "em-inc-search-prev", NULL);
@@ -192,12 +167,9 @@ rh_status repl_lines_open(repl *r, rh_error *err)
 void repl_lines_close(repl *r)
 {
     repl_lines *l = r->lines;
-    HistEvent event;
     if (!l) return;
-    if (l->history && l->history_path) history(l->history, &event, H_SAVE, l->history_path);
     if (l->el) el_end(l->el);
-    if (l->history) history_end(l->history);
-    free(l->history_path);
+    repl_history_close(&l->history);
     free(l);
     r->lines = NULL;
 }
@@ -276,7 +248,7 @@ rh_status repl_read(char **out, repl *r, rh_error *err)
     r->lines->continued = false;
     rh_status status = read_more(&whole, r, err);
     if (!status && whole.data) {
-        if (r->lines->el) remember(r->lines, whole.data);
+        if (r->lines->el) repl_history_add(&r->lines->history, whole.data);
         while (whole.len && strchr(" \t\r\n", whole.data[whole.len - 1])) whole.data[--whole.len] = 0;
         *out = whole.data;
         return RH_OK;

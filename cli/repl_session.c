@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/models.h"
 #include "cli/repl.h"
 #include "cli/repl_scan.h"
 #include "cli/text.h"
@@ -55,6 +56,39 @@ rh_status repl_state(repl *r, const char *text, bool action, rh_error *err)
     }
     r->statements[r->n++] = (repl_statement){r->line, copy};
     return RH_OK;
+}
+
+/* The last statement, which was not right after all. */
+static void forget(repl *r) { free(r->statements[--r->n].text); }
+
+rh_status repl_concepts(repl *r, rh_error *err)
+{
+    const repl_flags *f = r->f;
+    rh_concepts *fresh = NULL;
+    rh_concepts_options o = {.cache_dir = f->expression.no_cache ? NULL : r->c->cache_dir, .progress = cli_progress, .progress_data = r->c,
+                             .special = f->prompt.special, .force_model = f->expression.force_model};
+    RH_TRY(rh_concepts_new(&fresh, r->m, &o, err));
+    rh_concepts_free(r->concepts);
+    r->concepts = fresh;
+    r->warned = 0;
+    return RH_OK;
+}
+
+rh_status repl_model(repl *r, const char *text, rh_error *err)
+{
+    rh_program *p = NULL;
+    if (r->m) {
+        return rh_hinted(rh_fail(err, RH_EVALUE, "the model %s is open, and a session has one", r->m->name),
+                         err, "rhumb repl MODEL opens another one");
+    }
+    RH_TRY(repl_state(r, text, false, err));
+    rh_status status = repl_compile(&p, r, &(repl_ask){.expr = "0", .value = true}, err);
+    if (!status) status = cli_open_model(&r->m, r->c, rh_program_model(p), false, err);
+    rh_program_free(p);
+    cli_clear_bar(r->c);
+    if (!status) status = repl_concepts(r, err);
+    if (status) forget(r);
+    return status;
 }
 
 static rh_status print_line(repl *r, const char *label, const char *text, rh_error *err)

@@ -69,6 +69,8 @@ const rh_option_type *rh_option_find(rh_slice name)
     return NULL;
 }
 
+const rh_option_type *rh_option_at(int i) { return i >= 0 && i < N_OPTIONS ? &OPTIONS[i] : NULL; }
+
 const char *rh_option_nearest(rh_slice name, unsigned among)
 {
     rh_nearest near = rh_nearest_to(name.text, name.len);

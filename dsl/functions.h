@@ -36,6 +36,7 @@ const char *rh_function_nearest(rh_slice name); /* NULL */
 
 typedef struct rh_option_type { const char *name; rh_option option; rh_option_kind kind; } rh_option_type;
 const rh_option_type *rh_option_find(rh_slice name);
+const rh_option_type *rh_option_at(int i); /* NULL past the end */
 const char *rh_option_nearest(rh_slice name, unsigned among);
 /* "at, chat, prefix" */
 enum { RH_OPTIONS_TEXT = 96 };

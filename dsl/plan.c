@@ -103,7 +103,7 @@ static void check_width(planner *p, const instance *i)
     p->failed = true;
     if (n->place == RH_PLACE_FLOATING) {
         rh_diag *d = rh_diag_add(p->diags, RH_EMODEL, n->range, "this is computed from a model, and none is given");
-        rh_diag_hint(d, "name one with -m");
+        rh_diag_hint(d, "name one with -m, or write model \"…\" in the book");
         return;
     }
     rh_diag *d = rh_diag_add(p->diags, RH_ESITE, n->range, "nothing here says how wide this vector is");
