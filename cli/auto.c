@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "cli/prompt_file.h"
 #include "cli/when.h"
 #include "engine/files/vectorfile.h"
 #include "notebooks-export/auto_export.h"
 
-enum { SWEEP_TOKENS = 24, REPORT_WIDTH = 100, MAX_PROMPTS_BYTES = 1 << 20 };
+enum { SWEEP_TOKENS = 24, REPORT_WIDTH = 100 };
 
 typedef struct found {
     cli_expression e;            /* of the search */
@@ -20,8 +21,7 @@ typedef struct found {
     bool floats;                 /* several layers, one of which is to be found */
     int32_t also;                /* the book's layer, -1: none */
     char *metadata, *prompts_text;
-    const char **prompts;
-    int32_t n_prompts;
+    cli_texts prompts;           /* of --prompts, in prompts_text; none: built in */
     rh_auto_report *report;
     rh_steer_report *steer;      /* NULL: nothing works */
 } found;
@@ -33,32 +33,11 @@ static void found_free(found *f)
     cli_expression_close(&f->final);
     cli_expression_close(&f->e);
     free(f->metadata);
-    free(f->prompts);
+    free(f->prompts.items);
     free(f->prompts_text);
 }
 
 /* ---- what goes in ----------------------------------------------------------------------------- */
-
-/* One prompt a line; empty lines are left out. */
-static rh_status read_prompts(found *f, const char *path, rh_error *err)
-{
-    size_t len, cap = 0;
-    RH_TRY(rh_read_file(&f->prompts_text, &len, path, MAX_PROMPTS_BYTES, err));
-    if (strlen(f->prompts_text) != len) return rh_fail(err, RH_EFORMAT, "%s holds a NUL byte", path);
-    for (char *at = f->prompts_text; *at;) {
-        size_t n = strcspn(at, "\r\n");
-        bool end = !at[n];
-        at[n] = 0;
-        if (n) {
-            if (!rh_grow((void **)&f->prompts, &cap, (size_t)f->n_prompts, sizeof *f->prompts)) return rh_fail_nomem(err);
-            f->prompts[f->n_prompts++] = at;
-        }
-        at += n + !end;
-    }
-    if (f->n_prompts) return RH_OK;
-    return rh_hinted(rh_fail(err, RH_EFORMAT, "%s holds no prompt", path),
-                     err, "one prompt a line");
-}
 
 static rh_status open_at(found *f, cli *c, const rh_model *m, const cli_auto_job *job, const char *layer, rh_error *err)
 {
@@ -110,8 +89,8 @@ static rh_status search(found *f, cli *c, const rh_model *m, const cli_auto_job 
     const rh_vector *v = e->n_actions && e->actions[0].value.kind == RH_VALUE_VECTOR ? e->actions[0].value.vector : NULL;
     cli_when(created);
     if (v) RH_TRY(rh_concepts_metadata(&f->metadata, f->e.concepts, job->expr ? job->expr : "", v, created, err));
-    rh_auto_options o = {.prompt = job->steer->prompt, .generate = job->steer->generate, .prompts = f->prompts,
-                         .n_prompts = f->n_prompts, .strengths = job->strengths->items,
+    rh_auto_options o = {.prompt = job->steer->prompt, .generate = job->steer->generate, .prompts = f->prompts.items,
+                         .n_prompts = (int32_t)f->prompts.n, .strengths = job->strengths->items,
                          .n_strengths = (int32_t)job->strengths->n, .also = f->also >= 0 ? &f->also : NULL, .together = !f->floats, .target = job->flags->target,
                          .versus = job->flags->versus, .metadata = f->metadata, .seed = c->common.seed,
                          .progress = cli_progress, .progress_data = c};
@@ -230,7 +209,7 @@ rh_status cli_auto(cli *c, const rh_model *m, const cli_auto_job *job, rh_error 
     found f = {0};
     rh_str out = {0};
     rh_terminal t = cli_terminal(c);
-    rh_status status = job->flags->prompts ? read_prompts(&f, job->flags->prompts, err) : RH_OK;
+    rh_status status = job->flags->prompts ? cli_prompt_file(&f.prompts, &f.prompts_text, job->flags->prompts, err) : RH_OK;
     if (!status) status = open_expression(&f, c, m, job, err);
     if (!status) status = search(&f, c, m, job, err);
     if (!status && f.report->picked >= 0) status = final_run(&f, c, m, job, err);

@@ -8,6 +8,7 @@
 #include "cli/expression.h"
 #include "cli/models.h"
 #include "cli/prompt.h"
+#include "cli/prompt_file.h"
 #include "notebooks-export/compare_export.h"
 
 typedef struct compare_flags {
@@ -43,28 +44,13 @@ rh_status cli_compare(cli *c, const rh_model *m, const rh_value *const *vectors,
 /* The prompts: -p, or the lines of --prompts, or none. Those of a file are in *text. */
 static rh_status read_prompts(cli_texts *out, char **text, cli *c, const compare_flags *f, rh_error *err)
 {
-    size_t len;
     if (f->texts.n && f->file) return cli_wrong(c, err, "give --prompt or --prompts, not both");
     for (size_t i = 0; i < f->texts.n; i++) {
         if (!RH_GROW(out->items, out->cap, out->n)) return rh_fail_nomem(err);
         out->items[out->n++] = f->texts.items[i];
     }
     if (!f->file) return RH_OK;
-    RH_TRY(cli_read_text(text, &len, f->file, true, err));
-    if (strlen(*text) != len) return rh_fail(err, RH_EFORMAT, "%s holds a NUL byte", f->file);
-    for (char *at = *text; *at;) {
-        size_t n = strcspn(at, "\n");
-        bool more = at[n];
-        at[n] = 0;
-        if (n && at[n - 1] == '\r') at[n - 1] = 0;
-        if (*at) {
-            if (!RH_GROW(out->items, out->cap, out->n)) return rh_fail_nomem(err);
-            out->items[out->n++] = at;
-        }
-        at += n + more;
-    }
-    if (out->n) return RH_OK;
-    return rh_hinted(rh_fail(err, RH_EFORMAT, "%s holds no prompt", f->file), err, "one prompt a line");
+    return cli_prompt_file(out, text, f->file, err);
 }
 
 /* All expressions, evaluated with one set of concepts; the first one's is e's own. */

@@ -76,7 +76,7 @@ def test_real_model(place):
     assert again["layers"] == r["layers"] and again["additivity"] == r["additivity"]
     assert place.json("compare", SMOL, *TWO, "-p", "Name a city.", "--last")["over"] == "last"
     text = place.ok("compare", SMOL, *TWO).out
-    assert "2 vectors on 5 prompts" in text and "crosstalk at layer 29" in text and max(map(len, text.split("\n"))) <= 80, text
+    assert "2 vectors on 12 prompts" in text and "crosstalk at layer 29" in text and max(map(len, text.split("\n"))) <= 80, text
 
 
 @needs_model

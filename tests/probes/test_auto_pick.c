@@ -62,8 +62,22 @@ static void intervals(void **state)
     }
 }
 
+/* Fisher's tea: 3 of 4 and 1 of 4. Then values counted by hand. */
+static void luck(void **state)
+{
+    (void)state;
+    static const struct { int64_t k, n, l, m; double want; } cases[] = {
+        {3, 4, 1, 4, 17.0 / 70}, {1, 24, 0, 72, 0.25}, {2, 2, 0, 2, 1.0 / 6}, {0, 5, 3, 5, 1}, {4, 4, 4, 4, 1}, {1, 0, 0, 5, 1},
+        {1, 5, 0, 0, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double got = rh_luck(cases[i].k, cases[i].n, cases[i].l, cases[i].m);
+        if (fabs(got - cases[i].want) > 1e-9) fail_msg("case %zu: %.9f, expected %.9f", i, got, cases[i].want);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(knees), cmocka_unit_test(intervals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(knees), cmocka_unit_test(intervals), cmocka_unit_test(luck)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
