@@ -12,7 +12,7 @@
 #include "dsl/functions.h"
 
 static const char *const FIRST_WORDS[] = {"let ",    "steer ", "ablate ", "scale ", "cap ",  "clamp ", "layer ", "include ",
-                                          "compare ", "undo",   "list",    "save ",  "help",  "quit"};
+                                          "compare ", "undo",   "list",    "save ",  "help",  "quit",   "model "};
 static const char *const LATER_WORDS[] = {"on ", "when ", "with ", "at ", "by ", "all", "not ", "prompt", "last", "generated", "special", "tokens "};
 
 void repl_choices_free(repl_choices *c)
@@ -154,7 +154,8 @@ static void try_hooks(search *s)
     for (int h = 0; h < RH_N_HOOKS; h++) try(s, rh_hook_name((rh_hook)h), "");
 }
 
-static void try_names(search *s, repl *r, bool first)
+/* words: those that may stand here, beside names and functions. */
+static void try_names(search *s, repl *r, const char *const *words, size_t n_words)
 {
     static const repl_ask nothing = {.expr = "0", .value = true};
     rh_program *p = NULL;
@@ -164,8 +165,7 @@ static void try_names(search *s, repl *r, bool first)
     rh_program_free(p);
     for (int i = 0; rh_function_at(i); i++)
         if (rh_function_at(i)->id != RH_FN_LATER) try(s, rh_function_at(i)->name, "(");
-    for (size_t i = 0; first && i < CLI_COUNT(FIRST_WORDS); i++) try(s, FIRST_WORDS[i], "");
-    for (size_t i = 0; !first && i < CLI_COUNT(LATER_WORDS); i++) try(s, LATER_WORDS[i], "");
+    for (size_t i = 0; i < n_words; i++) try(s, words[i], "");
 }
 
 /* save FILE, without quotes: where the name begins, else NULL. */
@@ -200,7 +200,8 @@ bool repl_complete(repl_choices *out, size_t *replace, repl *r, const char *text
         try_layers(&s, r);
     } else if (!(f && before && text[before - 1] == '=' && try_values(&s, text, before))) {
         if (f && before && text[before - 1] == ',') try_options(&s, f);
-        try_names(&s, r, before == 0);
+        if (before == 0) try_names(&s, r, FIRST_WORDS, CLI_COUNT(FIRST_WORDS));
+        else try_names(&s, r, LATER_WORDS, f ? 0 : CLI_COUNT(LATER_WORDS));
     }
     if (out->n) qsort(out->items, out->n, sizeof *out->items, by_text);
     *replace = s.n;

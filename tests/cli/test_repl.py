@@ -1,13 +1,18 @@
 """`rhumb repl`: lines from a pipe, and from a terminal with editing, history, completion and Ctrl-C."""
+import fcntl
 import os
 import pathlib
 import pty
 import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 
-from harness import RHUMB, SMOL, TINY, main, needs_model
+from harness import RHUMB, ROOT, SMOL, TINY, main, needs_model
+
+WORDS = ROOT / "tests/data/models/words.gguf"
 
 
 def lines(place, text, *arguments):
@@ -83,6 +88,15 @@ def test_a_wrong_book_ends_at_once(place):
 def test_json(place):
     r = lines(place, "1\nfoo\n", "--json")
     assert r.code == 1 and r.out.count("\n") == 2 and '"value":1' in r.out and '"error"' in r.out, r
+
+
+def test_model_in_the_session(place):
+    r = lines(place, f'model "{WORDS}"\nnorm(act("rain")) @ 1\nmodel "{TINY}"\nlist\n')
+    assert r.code == 1 and r.out.startswith("layer 1   value 21.6") and r.out.endswith(f'\nmodel "{WORDS}"\n'), r
+    assert "rhumb: error: the model words is open, and a session has one\n" in r.err, r
+    r = lines(place, 'model "nowhere.gguf"\nlist\nact("rain") @ 1\n')
+    assert r.code == 1 and r.out.startswith("# nothing yet"), r
+    assert "error: there is no model 'nowhere.gguf'" in r.err and "<expression>:3:1: error: this is computed from a model" in r.err, r
 
 
 @needs_model
@@ -179,6 +193,73 @@ def test_terminal_history_and_completion(place):
     t.until("rhumb> ")
     t.type("\x10\n")  # the last line again
     t.until("unknown name 'foo'")
+    t.until("rhumb> ")
+    t.end()
+
+
+def test_history_outlives_the_session(place):
+    """A line is kept as soon as it is typed, beside those of another session; a file of somebody else's stays."""
+    one, two = Terminal(place), Terminal(place)
+    for t, line in ((one, "1 + 1"), (two, "let größe = 3"), (one, "2 * 2")):
+        t.until("rhumb> ")
+        t.type(line + "\n")
+        t.until("\n")
+    one.until("value 4")
+    two.until("rhumb> ")
+    os.kill(one.pid, signal.SIGKILL)
+    os.waitpid(one.pid, 0)
+    two.end()
+    kept = place.dir / "state/rhumb/history"
+    assert len(kept.read_text().splitlines()) == 4 and kept.stat().st_mode & 0o777 == 0o600, kept.read_text()
+    t = Terminal(place)
+    t.until("rhumb> ")
+    t.type("\x10\x10\x10\n")  # three are there
+    t.until("value 2")
+    t.until("rhumb> ")
+    t.end()
+    kept.write_text("not ours\n")
+    t = Terminal(place)
+    t.until("is no history of this program")
+    t.until("rhumb> ")
+    t.type("1 + 1\n")
+    t.until("value 2")
+    t.until("rhumb> ")
+    t.end()
+    assert kept.read_text() == "not ours\n"
+
+
+def test_completion_by_place(place):
+    place.write("texts.csv", "positive,negative\na,b\n")
+    t = Terminal(place)
+    t.until("rhumb> ")
+    for typed, wanted in [
+        ('dim("te\t', 'xts.csv"'), ('dim("x.csv", pre\t', "fix="), ('dim("x.csv", at=m\t', "marked  mean"), ('pca("x.csv", center=f\t', "alse"),
+        ('act("x", chat=\t', "false  true"), ("save tex\t", "ts.csv"), ("let größe = 3\ngr\t", "öße"), ("a @ 3.resid_p\t", "resid_post  resid_pre"),
+        ("compare norm(a, \t", "reject("),
+    ]:
+        t.type(typed)
+        t.until(wanted)
+        t.type("\x03")
+        t.until("rhumb> ")
+    t.type('act("te\t') # a text of the user's own
+    t.until("\x07")
+    t.type("\x03")
+    t.until("rhumb> ")
+    t.end()
+
+
+def test_pasted_lines_and_a_narrow_terminal(place):
+    t = Terminal(place)
+    t.until("rhumb> ")
+    fcntl.ioctl(t.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 20, 0, 0))
+    t.type("let p = mean(1,\n  2,\n  3)\nlet q = 4\np * q\n")
+    t.until("value 8")
+    t.until("rhumb> ")
+    t.type("x" * 3000 + "\n")
+    t.until("error: unknown name")
+    t.until("rhumb> ")
+    t.type("p + q\n")
+    t.until("value 6")
     t.until("rhumb> ")
     t.end()
 
