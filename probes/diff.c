@@ -136,6 +136,13 @@ static void announce(const rh_diff_report *r, const rh_diff_options *o)
     rh_str_free(&line);
 }
 
+static void announce_earlier(const rh_diff_store *store, const rh_diff_options *o)
+{
+    char line[96];
+    snprintf(line, sizeof line, "%lld of %d texts were read by an earlier run", (long long)store->done, (int)store->n);
+    if (o->note) o->note(o->note_data, line);
+}
+
 static rh_status start(rh_diff_report *r, rh_diff_texts *texts, rh_str *notes, const rh_model *m, const rh_diff_options *o,
                        rh_error *err)
 {
@@ -176,8 +183,11 @@ rh_status rh_probe_diff(rh_diff_report **out, const rh_model *m, const rh_diff_o
     rh_diff_report *r = rh_calloc(1, sizeof *r);
     rh_status status = r ? start(r, &texts, &notes, m, o, err) : rh_fail_nomem(err);
     if (!status && comm->rank == 0) {
+        char name[65];
         announce(r, o);
-        status = rh_diff_store_open(&store, o->dir, texts.design.n, r->d, r->n_layers * r->n_positions, err);
+        status = rh_diff_states_name(name, &texts, r, m, err);
+        if (!status) status = rh_diff_store_open(&store, o->dir, name, texts.design.n, r->d, r->n_layers * r->n_positions, err);
+        if (!status && store.done) announce_earlier(&store, o);
     }
     status = rh_comm_agree(comm, status, err);
     read = now();
@@ -189,7 +199,10 @@ rh_status rh_probe_diff(rh_diff_report **out, const rh_model *m, const rh_diff_o
         r->seconds_run = run - read;
         r->seconds_measure = now() - run;
         if (!status) status = finish(r, &notes, err);
+        if (status != RH_ECANCELLED) rh_spill_remove(&store.file);
     }
+    if (status == RH_ECANCELLED && store.done && store.file.path)
+        rh_hint(err, "what is read so far is kept; the same command goes on from there");
     rh_diff_store_close(&store);
     rh_diff_texts_free(&texts);
     rh_str_free(&notes);

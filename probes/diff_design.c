@@ -91,12 +91,14 @@ rh_status rh_diff_design_finish(rh_diff_design *g, int32_t permutations, rh_erro
 
 /* ---- the store ------------------------------------------------------------------------------------- */
 
-rh_status rh_diff_store_open(rh_diff_store *out, const char *dir, int32_t n, int32_t d, int32_t n_sites, rh_error *err)
+rh_status rh_diff_store_open(rh_diff_store *out, const char *dir, const char *name, int32_t n, int32_t d, int32_t n_sites, rh_error *err)
 {
     rh_diff_store s = {.n = n, .d = d, .n_sites = n_sites};
     int64_t row = rh_diff_stride(&s) * (int64_t)sizeof(float), rows = (int64_t)n * n_sites;
     if (rows > INT64_MAX / row) return rh_fail(err, RH_ELIMIT, "the states of %d texts are too many for one file", (int)n);
-    RH_TRY(rh_spill_open(&s.file, dir, row * rows, err));
+    if (name) RH_TRY(rh_spill_open_kept(&s.file, &s.done, dir, name, row * rows, err));
+    else RH_TRY(rh_spill_open(&s.file, dir, row * rows, err));
+    if (s.done > n) s.done = 0;
     *out = s;
     return RH_OK;
 }

@@ -48,9 +48,14 @@ enum { RH_DIFF_SAMPLE = 1 << 20, RH_DIFF_TURN = 2 << 20, RH_DIFF_SHUFFLE = 3 << 
 
 /* float32 rows [n_sites][n][stride], site = position * n_layers + layer; a row is a state [d] and the
  * mean norm of what it is the mean of. */
-typedef struct rh_diff_store { rh_spill file; int32_t n, d, n_sites; } rh_diff_store;
+typedef struct rh_diff_store {
+    rh_spill file;
+    int32_t n, d, n_sites;
+    int64_t done;             /* slots from 0 on that are filled, and that the file says so of */
+} rh_diff_store;
 static inline int64_t rh_diff_stride(const rh_diff_store *s) { return (int64_t)s->d + 1; }
-rh_status rh_diff_store_open(rh_diff_store *out, const char *dir, int32_t n, int32_t d, int32_t n_sites,
+/* name: of what would fill it; a run that is stopped leaves it, for the next with that name. NULL: nothing is left. */
+rh_status rh_diff_store_open(rh_diff_store *out, const char *dir, const char *name, int32_t n, int32_t d, int32_t n_sites,
                              rh_error *err);
 void rh_diff_store_close(rh_diff_store *s);
 /* rows [count][stride] of a site from slot `first` on */
@@ -118,7 +123,9 @@ rh_status rh_diff_texts_read(rh_diff_texts *out, rh_diff_report *r, rh_str *note
                              const rh_diff_options *o, rh_error *err);
 void rh_diff_texts_free(rh_diff_texts *t);
 
-/* The pass. store is filled on rank 0, where it is open. */
+/* The same for the same texts on the same model and processor, and else for none. */
+rh_status rh_diff_states_name(char out[65], const rh_diff_texts *t, const rh_diff_report *r, const rh_model *m, rh_error *err);
+/* The pass. store is filled on rank 0, where it is open, from slot `done` on. */
 rh_status rh_diff_states(rh_diff_store *store, const rh_diff_texts *t, const rh_diff_report *r, const rh_model *m,
                          const rh_diff_options *o, const rh_comm *comm, rh_error *err);
 

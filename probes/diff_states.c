@@ -4,7 +4,9 @@
  * there are, each text is computed in the same company, and the numbers are the same. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "concepts/pass.h"
 #include "probes/diff_parts.h"
@@ -20,6 +22,8 @@ typedef struct reader {
     int32_t *record;          /* [longest] */
     float *rows;              /* [n_sites][chunk][stride] of the chunk at hand */
     int32_t chunk, first, count;
+    int64_t filled, marked;   /* slots that are in the store, and that it says so of */
+    double mark_time;
 } reader;
 
 static size_t stride(const reader *x) { return (size_t)x->r->d + 1; }
@@ -45,6 +49,28 @@ static bool progress(void *data, const char *label, int64_t done, int64_t total)
     int64_t texts = x->first + (total ? (int64_t)((double)x->count * (double)done / (double)total) : x->count);
     if (texts >= x->t->design.n) texts = x->t->design.n - 1; /* the end is said once, by the caller */
     return x->o->progress(x->o->progress_data, "texts read", texts, x->t->design.n);
+}
+
+rh_status rh_diff_states_name(char out[65], const rh_diff_texts *t, const rh_diff_report *r, const rh_model *m, rh_error *err)
+{
+    enum { PIECE = 1 << 15 };
+    char head[256], bytes[PIECE];
+    rh_sha256 *h = rh_sha256_new();
+    rh_status status = RH_OK;
+    if (!h) return rh_fail_nomem(err);
+    int n = snprintf(head, sizeof head, "diff 1 %s %s %d %d %d %d %d\n", m->fingerprint, m->backend->ops->name, m->backend->exact,
+                     (int)t->design.n, (int)r->d, (int)r->n_layers, (int)r->n_positions);
+    rh_sha256_add(h, head, (size_t)n);
+    rh_sha256_add(h, r->layers, (size_t)r->n_layers * sizeof *r->layers);
+    rh_sha256_add(h, t->record, (size_t)t->design.n * sizeof *t->record);
+    for (int64_t at = 0; at < t->ids.size && !status; at += PIECE) {
+        size_t some = t->ids.size - at < PIECE ? (size_t)(t->ids.size - at) : (size_t)PIECE;
+        status = rh_spill_read(&t->ids, at, bytes, some, err);
+        rh_sha256_add(h, bytes, some);
+    }
+    rh_sha256_hex(h, out);
+    rh_sha256_free(h);
+    return status;
 }
 
 /* ---- one chunk ------------------------------------------------------------------------------------- */
@@ -104,10 +130,28 @@ static rh_status store_chunk(rh_diff_store *store, const reader *x, const float 
     return RH_OK;
 }
 
-/* Chunk round·size + rank is this process's. all [size][chunk's rows] on rank 0. */
-static rh_status run_round(rh_diff_store *store, reader *x, float *all, int32_t round, const rh_comm *comm, rh_error *err)
+static double now(void)
 {
-    int64_t first = ((int64_t)round * comm->size + comm->rank) * x->chunk;
+    struct timespec t = {0};
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Syncing a disk takes time, so not after every chunk. */
+static rh_status mark(rh_diff_store *store, reader *x, bool at_once, rh_error *err)
+{
+    enum { SECONDS = 5 };
+    if (x->filled == x->marked || (!at_once && now() - x->mark_time < SECONDS)) return RH_OK;
+    RH_TRY(rh_spill_mark(&store->file, x->filled, err));
+    x->marked = x->filled;
+    x->mark_time = now();
+    return RH_OK;
+}
+
+/* Of the chunks from slot `begin` on, the rank's is this process's. all [size][chunk's rows] on rank 0. */
+static rh_status run_round(rh_diff_store *store, reader *x, float *all, int64_t begin, const rh_comm *comm, rh_error *err)
+{
+    int64_t first = begin + (int64_t)comm->rank * x->chunk;
     int32_t n = x->t->design.n;
     size_t floats = (size_t)n_sites(x) * (size_t)x->chunk * stride(x);
     rh_status status = RH_OK;
@@ -117,8 +161,12 @@ static rh_status run_round(rh_diff_store *store, reader *x, float *all, int32_t 
     RH_TRY(rh_comm_agree(comm, status, err));
     status = comm->gather(comm->self, x->rows, floats * sizeof *x->rows, all, err);
     for (int32_t k = 0; k < comm->size && comm->rank == 0 && !status; k++) {
-        int64_t from = ((int64_t)round * comm->size + k) * x->chunk;
+        int64_t from = begin + (int64_t)k * x->chunk;
         if (from < n) status = store_chunk(store, x, all + (size_t)k * floats, (int32_t)from, err);
+    }
+    if (comm->rank == 0 && !status) {
+        x->filled = begin + (int64_t)comm->size * x->chunk < n ? begin + (int64_t)comm->size * x->chunk : n;
+        status = mark(store, x, x->filled == n, err);
     }
     return rh_comm_agree(comm, status, err);
 }
@@ -138,9 +186,16 @@ rh_status rh_diff_states(rh_diff_store *store, const rh_diff_texts *t, const rh_
     if (!x.layer_index || !x.record || !x.rows || (comm->rank == 0 && comm->size > 1 && !all)) status = rh_fail_nomem(err);
     for (int32_t l = 0; !status && l < r->n_layers; l++) x.layer_index[r->layers[l]] = l;
     status = rh_comm_agree(comm, status, err);
-    int64_t chunks = ((int64_t)t->design.n + x.chunk - 1) / x.chunk, rounds = (chunks + comm->size - 1) / comm->size;
-    for (int64_t i = 0; i < rounds && !status; i++)
-        status = run_round(store, &x, comm->size > 1 ? all : x.rows, (int32_t)i, comm, err);
+    double done = comm->rank == 0 ? (double)store->done : 0;
+    if (!status) status = comm->sum(comm->self, &done, 1, err);
+    x.filled = x.marked = (int64_t)done;
+    x.mark_time = now();
+    for (int64_t at = x.marked; at < t->design.n && !status; at += (int64_t)comm->size * x.chunk)
+        status = run_round(store, &x, comm->size > 1 ? all : x.rows, at, comm, err);
+    if (comm->rank == 0) {
+        if (status) (void)mark(store, &x, true, NULL);
+        store->done = x.marked;
+    }
     if (!status && o->progress) (void)o->progress(o->progress_data, "texts read", t->design.n, t->design.n);
     free(x.layer_index);
     free(x.record);

@@ -48,6 +48,71 @@ static void windows_and_appends(void **state)
     scratch_close(&dir);
 }
 
+/* Another run goes on where the last mark was; not with another size, and not while the file is in use. */
+static void kept(void **state)
+{
+    (void)state;
+    scratch dir;
+    rh_spill s, other;
+    rh_window w;
+    rh_error err = {0};
+    int64_t done = 7;
+    char back[4] = "";
+    scratch_open(&dir);
+    assert_int_equal(rh_spill_open_kept(&s, &done, dir.dir, "abc", 9000, &err), RH_OK);
+    assert_int_equal(done, 0);
+    assert_int_equal(rh_window_open(&w, &s, 4093, 3, true, &err), RH_OK);
+    memcpy(w.data, "yes", 3);
+    rh_window_close(&w);
+    assert_int_equal(rh_spill_mark(&s, 42, &err), RH_OK);
+    assert_int_equal(rh_spill_open_kept(&other, &done, dir.dir, "abc", 9000, &err), RH_OK); /* nameless */
+    assert_null(other.path);
+    assert_int_equal(done, 0);
+    rh_spill_close(&other);
+    rh_spill_close(&s);
+    assert_int_equal(scratch_count(&dir), 1);
+    assert_int_equal(rh_spill_open_kept(&s, &done, dir.dir, "abc", 9000, &err), RH_OK);
+    assert_int_equal(done, 42);
+    assert_int_equal(rh_spill_read(&s, 4093, back, 3, &err), RH_OK);
+    assert_string_equal(back, "yes");
+    rh_spill_close(&s);
+    assert_int_equal(rh_spill_open_kept(&s, &done, dir.dir, "abc", 9001, &err), RH_OK);
+    assert_int_equal(done, 0);
+    assert_int_equal(rh_spill_read(&s, 4093, back, 3, &err), RH_OK);
+    assert_int_equal(back[0], 0);
+    rh_spill_remove(&s);
+    rh_spill_close(&s);
+    assert_int_equal(scratch_count(&dir), 0);
+    scratch_close(&dir);
+}
+
+/* What lies there is not ours, or was cut off: it is made anew. */
+static void kept_by_others(void **state)
+{
+    (void)state;
+    static const char junk[70000] = "RHspill1";
+    scratch dir;
+    rh_spill s;
+    rh_error err = {0};
+    int64_t done;
+    char path[600];
+    scratch_open(&dir);
+    for (size_t n = 0; n <= sizeof junk; n += n < 100 ? 37 : 12345) {
+        scratch_write(&dir, "abc.part", junk, n);
+        assert_int_equal(rh_spill_open_kept(&s, &done, dir.dir, "abc", 70000 - (1 << 16), &err), RH_OK);
+        assert_int_equal(done, 0);
+        assert_non_null(s.path);
+        rh_spill_close(&s);
+    }
+    snprintf(path, sizeof path, "%s/abc.part", dir.dir); /* a link is not followed */
+    unlink(path);
+    assert_int_equal(symlink(scratch_write(&dir, "else", "x", 1), path), 0);
+    assert_int_equal(rh_spill_open_kept(&s, &done, dir.dir, "abc", 100, &err), RH_OK);
+    assert_null(s.path);
+    rh_spill_close(&s);
+    scratch_close(&dir);
+}
+
 static void folders(void **state)
 {
     (void)state;
@@ -104,7 +169,7 @@ static void no_room(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(windows_and_appends), cmocka_unit_test(folders),
-                                       cmocka_unit_test(no_room)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(windows_and_appends), cmocka_unit_test(kept), cmocka_unit_test(kept_by_others),
+                                       cmocka_unit_test(folders), cmocka_unit_test(no_room)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,12 @@
 """rhumb diff: a direction and how far to trust it."""
 import json
 import os
+import signal
+import subprocess
+import time
 import xml.dom.minidom
 
-from harness import ROOT, SMOL, main, needs_model
+from harness import RHUMB, ROOT, SMOL, main, needs_model
 
 WORDS = ROOT / "tests" / "data" / "models" / "words.gguf"
 PLACES = ["San Francisco", "Paris", "Tokyo", "rain", "snow"]
@@ -79,10 +82,33 @@ def test_nothing_is_left(place):
     assert not os.listdir(place.dir / "cache" / "rhumb" / "states")
 
 
+def test_goes_on_after_an_interrupt(place):
+    """The figures are those of a run that was left alone, to the last digit."""
+    csv = "positive,negative\n" + "".join(f"{a} rain {i},{a} snow {i}\n" for i in range(800) for a in PLACES)
+    arguments = small(place, "--json", "--threads", "1", csv=csv)
+    whole = place.json(*arguments[:-3], "--threads", "1")
+    states = place.dir / "cache" / "rhumb" / "states"
+    run = subprocess.Popen([RHUMB, *map(str, arguments)], cwd=place.dir, env=place.env, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not os.listdir(states) and run.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=600)
+    assert run.returncode == 130 and "error" in json.loads(out) and b"the same command goes on from there" in err, (run.returncode, err)
+    assert len(os.listdir(states)) == 1
+    again = place.run(*arguments)
+    assert again.code == 0 and "texts were read by an earlier run" in again.err, again
+    again = json.loads(again.out)
+    for r in (whole, again):
+        for key in [k for k in r if k.startswith("seconds")]:
+            del r[key]
+    assert again == whole and not os.listdir(states)
+
+
 def test_no_room(place):
     """A process that may not write files as large as the states: said at once, nothing left."""
     import resource
-    import signal
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -60,7 +60,7 @@ static void make(made *m, int32_t n, int32_t d, int32_t n_layers, int32_t k, boo
                             .choice = {.site = -1}, .tokens_auc = 0.5, .paired = !single};
     m->r.layers = rh_calloc((size_t)n_layers, sizeof *m->r.layers);
     for (int32_t l = 0; l < n_layers; l++) m->r.layers[l] = l;
-    assert_int_equal(rh_diff_store_open(&m->store, m->dir.dir, n, d, n_layers, &err), RH_OK);
+    assert_int_equal(rh_diff_store_open(&m->store, m->dir.dir, NULL, n, d, n_layers, &err), RH_OK);
     enum { ROWS = 256 };
     float *rows = rh_calloc(ROWS, (size_t)(d + 1) * sizeof *rows);
     for (int32_t s = 0; s < n_layers; s++)
