@@ -190,7 +190,7 @@ static const cli_option OPTIONS[] = {
 const cli_verb CLI_REPL = {
     .name = "repl", .brief = "a prompt with history and completion; the model stays open", .arguments = "[MODEL]",
     .about = "Reads statements of the language line by line: `let` binds a name, an expression is evaluated and shown, actions "
-             "are kept, and `steer \"PROMPT\"` runs them. `help` lists what else there is. Tab completes names, functions, layers "
+             "are kept, and `steer \"PROMPT\"` runs them. `help` lists what else there is. Tab completes names, functions, options, layers "
              "and files; Ctrl-C stops what runs and keeps the session; Ctrl-D ends it. Without MODEL the one that the book "
              "names is opened, or none.\n\n"
              "From a pipe there is no prompt and no editing, and the exit code is 1 if any line failed. History is kept in "
