@@ -96,8 +96,8 @@ static void put_sweep(const rh_pen *p, const rh_auto_report *r)
     rh_str_printf(&words, "presence: projection of the text, read again unsteered, on the direction at %s, in deviations above the "
                           "unsteered texts;%s broken: texts that loop or are garbled; surprisal: nats a token for the "
                           "unsteered model", line,
-                  r->target ? " hits: whole texts that hold the target; gain: ln p(target) at the prompt's end, less the "
-                              "unsteered model's;" : "");
+                  r->target ? " hits: whole texts that hold the target; gain: ln of the target's mean probability along the "
+                              "text, less that of the unsteered text;" : "");
     if (words.data) rh_paragraph(p, RH_DIM, 0, 2, words.data);
     rh_drop(p, &words);
 }

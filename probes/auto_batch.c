@@ -47,7 +47,7 @@ typedef struct work {
     rh_actions *own;           /* [n_runs] shallow: items copied, memory borrowed from `bound` */
     rh_prompt *systems;        /* [n_runs] prompts of arms with a system text; else zero */
     char **system_texts;       /* [n_runs] of models asked without a chat template */
-    int32_t aim[AIM], n_aim;   /* the target behind this prompt */
+    int32_t aim[AIM], n_aim;   /* the tokens of the target, as behind this prompt */
 } work;
 
 static void work_free(work *w)
