@@ -211,6 +211,8 @@ INLINE void product(__m256i sum[2][2], const unpacked *u, const rh_xblock *x, in
                     int n, const int32_t *start)
 {
     for (int t = 0; t < many; t++) sum[t][0] = sum[t][1] = _mm256_set1_epi32(start[t]);
+    /* Unrolled, gcc takes the sums apart into more than there are registers. */
+#pragma GCC unroll 1
     for (int v = from; v < from + n; v++) {
         for (int pair = 0; pair < 2; pair++) {
             for (int t = 0; t < many; t++) {
