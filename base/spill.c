@@ -156,8 +156,8 @@ void rh_spill_remove(rh_spill *s)
 
 void rh_spill_close(rh_spill *s)
 {
-    if (!s || !s->dir) return;
-    if (s->fd >= 0) close(s->fd);
+    if (!s) return;
+    if (s->dir && s->fd >= 0) close(s->fd); /* a zeroed one has no file */
     free(s->dir);
     free(s->path);
     *s = (rh_spill){.fd = -1};

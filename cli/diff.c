@@ -10,6 +10,9 @@
 #include "cli/when.h"
 #include "engine/files/vectorfile.h"
 #include "probes/diff.h"
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #ifdef RHUMB_MPI
 #include "cli/mpi/mpi.h"
 #endif
@@ -73,6 +76,15 @@ static rh_status print_report(cli *c, const rh_diff_report *r, rh_error *err)
     return cli_print_str(c, &out, err);
 }
 
+/* Large blocks go back to the system when they are freed. glibc otherwise keeps them after the first few, and
+ * clears what it hands out again, cache and all: memory would grow with the number of texts. */
+static void give_memory_back(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
+}
+
 /* ---- the verb --------------------------------------------------------------------------------------- */
 
 /* Where the states lie while it runs: the cache, or here if there is no home folder. */
@@ -120,6 +132,7 @@ static rh_status diff(cli *c, const rh_comm *comm, const char *model, const char
 static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *err)
 {
     rh_comm comm = rh_comm_serial();
+    give_memory_back();
 #ifdef RHUMB_MPI
     if (cli_mpi_is_wanted()) {
         RH_TRY(cli_mpi_open(&comm, err));

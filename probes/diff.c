@@ -49,6 +49,7 @@ static rh_status measure_site(rh_diff_report *r, int32_t s, rh_diff_fold *folds,
 {
     rh_diff_site *x = &r->sites[s];
     *x = (rh_diff_site){.position = s / r->n_layers, .layer = r->layers[s % r->n_layers]};
+    block->by_token = x->position == RH_DIFF_MARKED;
     RH_TRY(rh_diff_separation(x, folds, null_auc, block, s, err));
     if (r->n_permutations > 0) {
         /* rh_quantile sorts, and choosing needs the order of the permutations. */
@@ -241,7 +242,6 @@ rh_status rh_diff_metadata(char **json, const rh_model *m, const rh_diff_options
                          .negative = o->negative};
     rh_str_printf(&expression, "dim(\"%s\"%s%s) @ %d", r->path, ats[x->position], o->chat ? ", chat=true" : "", (int)x->layer);
     if (r->sampled) rh_str_printf(&expression, " # of %lld texts, seed %llu", (long long)r->n_texts, (unsigned long long)r->seed);
-    if (x->position == RH_DIFF_MARKED) rh_str_puts(&expression, " # with each text weighing one");
     rh_status status = expression.failed ? rh_fail_nomem(err) : rh_concepts_new(&c, m, &co, err);
     if (!status) status = rh_concepts_note_pairs(c, &spec, r->sha256, r->n_class[0], r->n_class[1], r->n_tokens, err);
     if (!status) status = rh_concepts_metadata(json, c, expression.data, v, created, err);

@@ -14,6 +14,7 @@ void rh_diff_design_free(rh_diff_design *g)
     free(g->cls);
     free(g->group);
     free(g->tokens);
+    free(g->marked);
     free(g->fold_start);
     free(g->mixed);
     free(g->turned);
@@ -57,11 +58,12 @@ static rh_status halve(rh_diff_design *g, int32_t *all, rh_error *err)
 
 static void count_labels(rh_diff_design *g)
 {
-    for (int32_t v = 0; v < g->n_labellings; v++)
-        for (int32_t f = 0; f < g->n_folds; f++) {
-            double *count = g->count + ((size_t)v * (size_t)g->n_folds + (size_t)f) * 2;
-            for (int32_t i = g->fold_start[f]; i < g->fold_start[f + 1]; i++) count[rh_diff_label(g, v, i)] += 1;
-        }
+    double *count = g->count;
+    for (int by_token = 0; by_token <= (g->marked != NULL); by_token++)
+        for (int32_t v = 0; v < g->n_labellings; v++)
+            for (int32_t f = 0; f < g->n_folds; f++, count += 2)
+                for (int32_t i = g->fold_start[f]; i < g->fold_start[f + 1]; i++)
+                    count[rh_diff_label(g, v, i)] += rh_diff_weight(g, by_token, i);
 }
 
 rh_status rh_diff_design_finish(rh_diff_design *g, int32_t permutations, rh_error *err)
@@ -76,7 +78,7 @@ rh_status rh_diff_design_finish(rh_diff_design *g, int32_t permutations, rh_erro
     g->mixed = rh_calloc((size_t)g->n_groups, 1);
     g->turned = rh_calloc((size_t)g->n_labellings, g->row_bytes);
     g->half = rh_calloc((size_t)g->n_splits, g->row_bytes);
-    g->count = rh_calloc((size_t)g->n_labellings * (size_t)g->n_folds, 2 * sizeof *g->count);
+    g->count = rh_calloc((size_t)g->n_labellings * (size_t)g->n_folds, 2 * 2 * sizeof *g->count);
     if (!seen || !some || !g->mixed || !g->turned || !g->half || !g->count) status = rh_fail_nomem(err);
     if (!status) {
         classify(g, seen, some, &n_single, &n_negative);

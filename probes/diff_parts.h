@@ -14,6 +14,7 @@ typedef struct rh_diff_design {
     int32_t n, n_groups, n_folds;
     uint8_t *cls;             /* [n] 0 positive, 1 negative */
     int32_t *group, *tokens;  /* [n] */
+    int32_t *marked;          /* [n] tokens of the text that are marked, or NULL */
     int32_t *fold_start;      /* [n_folds + 1] slots */
     uint8_t *mixed;           /* [n_groups] has texts of both classes */
     /* Labelling 0 is the real one, v > 0 permutation v: a mixed group is turned round as a whole or
@@ -23,7 +24,7 @@ typedef struct rh_diff_design {
     size_t row_bytes;         /* of one labelling's bits, a bit a group */
     uint8_t *turned;          /* [n_labellings][row_bytes] */
     uint8_t *half;            /* [n_splits][row_bytes] */
-    double *count;            /* [n_labellings][n_folds][2] texts of each class */
+    double *count;            /* [2][n_labellings][n_folds][2] weight of each class: texts, and marked tokens */
     int32_t n_bootstrap;
     uint64_t seed;
 } rh_diff_design;
@@ -38,6 +39,16 @@ static inline int rh_diff_label(const rh_diff_design *g, int32_t v, int32_t i)
     int32_t group = g->group[i];
     int bit = v ? rh_bit(g->turned + (size_t)v * g->row_bytes, group) : 0;
     return !v ? g->cls[i] : g->mixed[group] ? g->cls[i] ^ bit : bit;
+}
+
+/* In means, and nowhere else: as dim has it, a text weighs one, but at its marks each token does. */
+static inline double rh_diff_weight(const rh_diff_design *g, bool by_token, int32_t i)
+{
+    return by_token ? g->marked[i] : 1;
+}
+static inline const double *rh_diff_count(const rh_diff_design *g, bool by_token, int32_t v, int32_t fold)
+{
+    return g->count + (((size_t)by_token * (size_t)g->n_labellings + (size_t)v) * (size_t)g->n_folds + (size_t)fold) * 2;
 }
 
 /* Streams of chance. */
@@ -67,6 +78,7 @@ typedef struct rh_diff_block {
     const rh_diff_store *store;
     const rh_diff_design *design;
     int32_t site, rows;       /* at most */
+    bool by_token;            /* how texts weigh at this site (rh_diff_weight) */
     int32_t first, count, fold;
     double *x;                /* [rows, d] */
     float *norm;              /* [rows] */

@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "probes/diff_parts.h"
 
-enum { SUM_BYTES = 32 << 20, SCORE_BYTES = 16 << 20, FEWEST = 8 };
+enum { SUM_BYTES = 32 << 20, SCORE_BYTES = 8 << 20, FEWEST = 8 };
 
 typedef struct bench {
     rh_diff_block *block;
@@ -103,12 +103,14 @@ static rh_status add_sums(bench *s, rh_error *err)
     for (rh_diff_block_rewind(b, s->site, -1);;) {
         RH_TRY(rh_diff_block_next(&more, b, false, err));
         if (!more) return RH_OK;
-        for (int32_t i = 0; i < b->count; i++)
+        for (int32_t i = 0; i < b->count; i++) {
+            double weight = rh_diff_weight(s->g, b->by_token, b->first + i);
             for (int32_t c = 0; c < s->nv; c++)
-                s->weight[(size_t)i * (size_t)s->nv + (size_t)c] = rh_diff_label(s->g, s->v0 + c, b->first + i) == 0;
+                s->weight[(size_t)i * (size_t)s->nv + (size_t)c] = rh_diff_label(s->g, s->v0 + c, b->first + i) == 0 ? weight : 0;
+        }
         rh_weighted_sums(positive_sum(s, b->fold, s->v0), s->weight, b->x, b->count, s->nv, s->d);
         if (s->v0) continue;
-        for (int32_t i = 0; i < b->count; i++) s->weight[i] = 1;
+        for (int32_t i = 0; i < b->count; i++) s->weight[i] = rh_diff_weight(s->g, b->by_token, b->first + i);
         rh_weighted_sums(s->total + (size_t)b->fold * (size_t)s->d, s->weight, b->x, b->count, 1, s->d);
     }
 }
@@ -123,7 +125,7 @@ static void make_direction(bench *s, int32_t c, int32_t v, int32_t without, int3
     s->centre[c] = 0;
     for (int32_t f = 0; f < s->k; f++) {
         if (f == without || f == and_without) continue;
-        const double *count = s->g->count + ((size_t)v * (size_t)s->k + (size_t)f) * 2;
+        const double *count = rh_diff_count(s->g, s->block->by_token, v, f);
         n[0] += count[0];
         n[1] += count[1];
     }

@@ -2,7 +2,7 @@
  *
  * Every direction here is a weighted sum of all texts, weight +m/N0 for positives and -m/N1 for
  * negatives: m is 1 (the direction), how often a bootstrap drew the text's group, or whether the group
- * is in a half. All columns are summed in one reading of the site. */
+ * is in a half; times the text's own weight (rh_diff_weight). All columns are summed in one reading of the site. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@ typedef enum column_kind { FULL, DRAWN, HALF, OTHER_HALF } column_kind;
 typedef struct column {
     column_kind kind;
     int32_t labelling, index; /* of the draw or the half */
-    double n[2];              /* texts of each class, drawn ones as often as drawn */
+    double n[2][2];           /* weight of each class, drawn texts as often as drawn; in texts, in tokens */
 } column;
 
 struct rh_diff_columns {
@@ -70,8 +70,12 @@ static void list_columns(rh_diff_columns *c)
         add(c, OTHER_HALF, v, (v - 1) % g->n_splits);
     }
     for (int32_t i = 0; i < c->n; i++)
-        for (int32_t t = 0; t < g->n; t++)
-            c->items[i].n[rh_diff_label(g, c->items[i].labelling, t)] += multiplicity(g, &c->items[i], g->group[t]);
+        for (int32_t t = 0; t < g->n; t++) {
+            int cls = rh_diff_label(g, c->items[i].labelling, t);
+            double m = multiplicity(g, &c->items[i], g->group[t]);
+            c->items[i].n[0][cls] += m;
+            if (g->marked) c->items[i].n[1][cls] += m * rh_diff_weight(g, true, t);
+        }
 }
 
 rh_status rh_diff_columns_new(rh_diff_columns **out, const rh_diff_design *g, int32_t d, rh_error *err)
@@ -112,13 +116,16 @@ static rh_status fit_weights(rh_diff_columns *c, const rh_diff_block *b, rh_erro
 
 static void set_weights(rh_diff_columns *c, const rh_diff_block *b)
 {
-    for (int32_t i = 0; i < b->count; i++)
+    for (int32_t i = 0; i < b->count; i++) {
+        double weight = rh_diff_weight(c->g, b->by_token, b->first + i);
         for (int32_t k = 0; k < c->n; k++) {
             const column *one = &c->items[k];
+            const double *n = one->n[b->by_token];
             int cls = rh_diff_label(c->g, one->labelling, b->first + i);
-            double m = multiplicity(c->g, one, c->g->group[b->first + i]);
-            c->weight[(size_t)i * (size_t)c->n + (size_t)k] = m == 0 ? 0 : cls ? -m / one->n[1] : m / one->n[0];
+            double m = weight * multiplicity(c->g, one, c->g->group[b->first + i]);
+            c->weight[(size_t)i * (size_t)c->n + (size_t)k] = m == 0 ? 0 : cls ? -m / n[1] : m / n[0];
         }
+    }
 }
 
 static rh_status sum_columns(rh_diff_columns *c, rh_diff_block *b, int32_t site, rh_error *err)
@@ -149,7 +156,8 @@ static double dot(const double *a, const double *b, int32_t d)
 /* NaN where a column has an empty class or is zero: it has no direction. */
 static double cosine(const rh_diff_columns *c, int32_t i, int32_t k)
 {
-    if (c->items[i].n[0] == 0 || c->items[i].n[1] == 0 || c->items[k].n[0] == 0 || c->items[k].n[1] == 0) return NAN;
+    const double *n_i = c->items[i].n[0], *n_k = c->items[k].n[0];
+    if (n_i[0] == 0 || n_i[1] == 0 || n_k[0] == 0 || n_k[1] == 0) return NAN;
     const double *a = sum_of(c, i), *b = sum_of(c, k);
     double aa = dot(a, a, c->d), bb = dot(b, b, c->d);
     if (!(aa > 0) || !(bb > 0)) return NAN;

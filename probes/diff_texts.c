@@ -182,6 +182,7 @@ static rh_status put_text(rh_diff_texts *t, int32_t slot, const rh_text_row *row
         if (size > t->longest) t->longest = size;
         t->record[slot] = t->ids.size;
         t->design.tokens[slot] = record.n_ids;
+        if (t->design.marked) t->design.marked[slot] = record.n_positions[RH_DIFF_MARKED];
         status = rh_spill_append(&t->ids, &record, sizeof record, err);
     }
     if (!status) status = rh_spill_append(&t->ids, p[0].prompt.ids, (size_t)record.n_ids * sizeof(int32_t), err);
@@ -303,8 +304,10 @@ rh_status rh_diff_texts_read(rh_diff_texts *out, rh_diff_report *r, rh_str *note
     g->cls = rh_calloc(pairs.n, 1);
     g->group = rh_calloc(pairs.n, sizeof *g->group);
     g->tokens = rh_calloc(pairs.n, sizeof *g->tokens);
+    if (marked) g->marked = rh_calloc(pairs.n, sizeof *g->marked);
     t.record = rh_calloc(pairs.n, sizeof *t.record);
-    if (!order || !group || !g->cls || !g->group || !g->tokens || !t.record) status = rh_fail_nomem(err);
+    if (!order || !group || !g->cls || !g->group || !g->tokens || (marked && !g->marked) || !t.record)
+        status = rh_fail_nomem(err);
     if (!status) status = arrange(order, group, g, &pairs, notes, o, err);
     if (status) goto done;
     g->fold_start = rh_calloc((size_t)g->n_folds + 1, sizeof *g->fold_start);

@@ -57,6 +57,30 @@ def test_marked_and_unpaired(place):
     assert not value["paired"] and value["texts"] == 6
 
 
+def test_marked_is_what_dim_gives(place):
+    """Marks of one to three tokens: each token weighs the same, as in dim(…, at=marked)."""
+    csv = "positive,negative\n" + "".join(f"{a} <<{b}>>,{a} <<{c}>>\n" for a, b, c in (
+        ("I love", "San Francisco", "Paris"), ("a walk in", "rain", "San Francisco"), ("the", "rain city", "Tokyo"),
+        ("new", "city a city", "rain"), ("cold", "sea", "snow rain"), ("a", "Paris", "rain")))
+    for site in [s for s in place.json(*small(place, csv=csv))["sites"] if s["position"] == "marked"]:
+        want = place.json("vec", f'norm(dim("pairs.csv", at=marked) @ {site["layer"]})', "-m", WORDS)["value"]
+        assert abs(site["norm"] - want) < 1e-5 * want, (site, want)
+
+
+def test_warnings(place):
+    def notes(csv, *more):
+        return place.json(*small(place, *more, csv=csv))["notes"]
+    rows = [f"{a} {b},{a} {c}" for a, b, c in (("I love", "rain", "snow"), ("a walk in", "rain", "snow"), ("the", "rain", "sea"),
+                                             ("new", "rain", "city"), ("cold", "rain", "snow"), ("a", "rain", "city"))]
+    plain = notes("positive,negative\n" + "\n".join(rows) + "\n")
+    assert not any("repeat another" in n or "token count" in n for n in plain), plain
+    assert any("few" in n for n in plain), plain
+    twice = notes("positive,negative\n" + "\n".join(rows + rows[:2]) + "\n")
+    assert any("2 of 8 rows repeat another one" in n for n in twice), twice
+    longer = notes("positive,negative\n" + "\n".join(r.replace("rain", "rain rain rain") for r in rows) + "\n")
+    assert any("differ in token count" in n for n in longer), longer
+
+
 def test_sample_is_seeded(place):
     a, b = (place.json(*small(place, "--sample", "4", "--seed", "5")) for _ in range(2))
     assert a["sampled"] and a["texts"] == 8 and a["rows"] == 6
