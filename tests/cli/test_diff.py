@@ -130,6 +130,23 @@ def test_goes_on_after_an_interrupt(place):
     assert again == whole and not os.listdir(states)
 
 
+def test_killed(place):
+    """Nothing but the file with the states is left of a killed run, and the next one ends as if it had not been."""
+    csv = "positive,negative\n" + "".join(f"the rain in {a} {i},the snow in {a} {i}\n" for i in range(2000) for a in PLACES[:2])
+    arguments = small(place, "--json", csv=csv)
+    states = place.dir / "cache" / "rhumb" / "states"
+    states.mkdir(parents=True)
+    run = subprocess.Popen([RHUMB, *map(str, arguments)], cwd=place.dir, env=place.env, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while not os.listdir(states) and run.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    run.kill()
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL and len(os.listdir(states)) == 1
+    assert place.json(*arguments[:-1])["texts"] == 8000 and not os.listdir(states)
+
+
 def test_no_room(place):
     """A process that may not write files as large as the states: said at once, nothing left."""
     import resource
