@@ -7,6 +7,7 @@ static const char *const gguf_names[RH_N_ROLES] = {
     [RH_ROLE_EMBED] = "token_embd.weight",
     [RH_ROLE_FINAL_NORM] = "output_norm.weight",
     [RH_ROLE_OUTPUT] = "output.weight",
+    [RH_ROLE_ROPE_FACTORS] = "rope_freqs.weight",
     [RH_ROLE_ATTN_NORM] = "blk.%d.attn_norm.weight",
     [RH_ROLE_Q] = "blk.%d.attn_q.weight",
     [RH_ROLE_K] = "blk.%d.attn_k.weight",
@@ -20,6 +21,13 @@ static const char *const gguf_names[RH_N_ROLES] = {
     [RH_ROLE_UP] = "blk.%d.ffn_up.weight",
     [RH_ROLE_DOWN] = "blk.%d.ffn_down.weight",
     [RH_ROLE_MLP_POST_NORM] = "blk.%d.post_ffw_norm.weight",
+    [RH_ROLE_Q_BIAS] = "blk.%d.attn_q.bias",
+    [RH_ROLE_K_BIAS] = "blk.%d.attn_k.bias",
+    [RH_ROLE_V_BIAS] = "blk.%d.attn_v.bias",
+    [RH_ROLE_O_BIAS] = "blk.%d.attn_output.bias",
+    [RH_ROLE_GATE_BIAS] = "blk.%d.ffn_gate.bias",
+    [RH_ROLE_UP_BIAS] = "blk.%d.ffn_up.bias",
+    [RH_ROLE_DOWN_BIAS] = "blk.%d.ffn_down.bias",
 };
 
 #define HF_COMMON                                                   \
@@ -35,7 +43,14 @@ static const char *const gguf_names[RH_N_ROLES] = {
     [RH_ROLE_K_NORM] = "model.layers.%d.self_attn.k_norm.weight",   \
     [RH_ROLE_GATE] = "model.layers.%d.mlp.gate_proj.weight",        \
     [RH_ROLE_UP] = "model.layers.%d.mlp.up_proj.weight",            \
-    [RH_ROLE_DOWN] = "model.layers.%d.mlp.down_proj.weight"
+    [RH_ROLE_DOWN] = "model.layers.%d.mlp.down_proj.weight",        \
+    [RH_ROLE_Q_BIAS] = "model.layers.%d.self_attn.q_proj.bias",     \
+    [RH_ROLE_K_BIAS] = "model.layers.%d.self_attn.k_proj.bias",     \
+    [RH_ROLE_V_BIAS] = "model.layers.%d.self_attn.v_proj.bias",     \
+    [RH_ROLE_O_BIAS] = "model.layers.%d.self_attn.o_proj.bias",     \
+    [RH_ROLE_GATE_BIAS] = "model.layers.%d.mlp.gate_proj.bias",     \
+    [RH_ROLE_UP_BIAS] = "model.layers.%d.mlp.up_proj.bias",         \
+    [RH_ROLE_DOWN_BIAS] = "model.layers.%d.mlp.down_proj.bias"
 
 static const char *const hf_gemma_names[RH_N_ROLES] = {
     HF_COMMON,
@@ -49,24 +64,43 @@ static const char *const hf_llama_names[RH_N_ROLES] = {
     [RH_ROLE_MLP_NORM] = "model.layers.%d.post_attention_layernorm.weight",
 };
 
+/* Defaults: transformers' configuration_*.py, and for GGUF llama.cpp's loaders of the architecture. */
 static const rh_family families[] = {
     {.name = "gemma2", .model_types = {"gemma2"}, .embed_scaled = true, .post_norms = true,
-     .norm_plus_one = true, .act = RH_ACT_GELU_TANH, .attn_softcap = 50, .final_softcap = 30,
-     .window_pattern = 2, .rope_theta = 10000,
-     .gguf = gguf_names, .hf = hf_gemma_names},
-    {.name = "gemma3", .model_types = {"gemma3_text", "gemma3"}, .embed_scaled = true,
-     .post_norms = true, .qk_norm = true, .norm_plus_one = true, .act = RH_ACT_GELU_TANH,
-     .window_pattern = 6, .rope_theta = 1e6, .rope_theta_local = 10000,
-     .gguf = gguf_names, .hf = hf_gemma_names},
-    {.name = "llama", .model_types = {"llama"}, .gguf_permutes_qk = true, .act = RH_ACT_SILU,
-     .rope_theta = 10000, .gguf = gguf_names, .hf = hf_llama_names},
+     .norm_plus_one = true, .says_attn_bias = true, .act = RH_ACT_GELU_TANH, .attn_softcap = 50,
+     .final_softcap = 30, .query_scalar = 256, .n_kv_heads = 4, .head_dim = 256, .window = 4096,
+     .gguf_window = 4096, .window_pattern = 2, .json_windows = RH_WINDOWS_PATTERN, .rope_theta = 10000,
+     .n_layers_27b = 46, .gguf = gguf_names, .hf = hf_gemma_names},
+    {.name = "gemma3", .model_types = {"gemma3_text", "gemma3"}, .multimodal = "gemma3",
+     .text_sizes = {.d_model = 2304, .n_layers = 26, .n_heads = 8, .d_ff = 9216, .n_vocab = 262208, .n_ctx = 131072},
+     .embed_scaled = true, .post_norms = true, .qk_norm = true, .norm_plus_one = true,
+     .says_attn_bias = true, .act = RH_ACT_GELU_TANH, .query_scalar = 256, .n_kv_heads = 4,
+     .head_dim = 256, .window = 4096, .window_pattern = 6, .json_windows = RH_WINDOWS_PATTERN,
+     .rope_theta = 1e6, .rope_theta_local = 10000, .n_layers_27b = 62, .gguf = gguf_names, .hf = hf_gemma_names},
+    {.name = "llama", .model_types = {"llama"}, .gguf_permutes_qk = true, .says_attn_bias = true,
+     .says_mlp_bias = true, .act = RH_ACT_SILU, .window_pattern = RH_EVERY_LAYER, .rope_theta = 10000,
+     .gguf = gguf_names, .hf = hf_llama_names},
+    /* GGUF files of Mistral say llama. */
+    {.name = "mistral", .model_types = {"mistral"}, .act = RH_ACT_SILU, .n_kv_heads = 8, .window = 4096,
+     .window_pattern = RH_EVERY_LAYER, .json_windows = RH_WINDOWS_PATTERN, .rope_theta = 10000,
+     .hf = hf_llama_names},
+    {.name = "qwen2", .model_types = {"qwen2"}, .qkv_bias = true, .act = RH_ACT_SILU, .n_kv_heads = 32,
+     .window = 4096, .json_windows = RH_WINDOWS_FROM_LAYER, .rope_theta = 10000, .gguf = gguf_names,
+     .hf = hf_llama_names},
 };
 enum { N_FAMILIES = sizeof families / sizeof *families };
+
+const rh_family *rh_family_by_name(const char *name)
+{
+    for (int i = 0; i < N_FAMILIES; i++)
+        if (!strcmp(families[i].name, name)) return &families[i];
+    return NULL;
+}
 
 const rh_family *rh_family_by_architecture(const char *name, size_t len)
 {
     for (int i = 0; i < N_FAMILIES; i++)
-        if (strlen(families[i].name) == len && !memcmp(families[i].name, name, len))
+        if (families[i].gguf && strlen(families[i].name) == len && !memcmp(families[i].name, name, len))
             return &families[i];
     return NULL;
 }
@@ -79,11 +113,12 @@ const rh_family *rh_family_by_model_type(const char *name)
     return NULL;
 }
 
-void rh_family_list(char out[128])
+void rh_family_list(char out[128], bool of_gguf)
 {
     out[0] = 0;
     for (int i = 0; i < N_FAMILIES; i++) {
-        if (i) strncat(out, ", ", 127 - strlen(out));
+        if (of_gguf && !families[i].gguf) continue;
+        if (out[0]) strncat(out, ", ", 127 - strlen(out));
         strncat(out, families[i].name, 127 - strlen(out));
     }
 }
@@ -104,11 +139,12 @@ static double llama3_scaled(double f, const rh_model_config *c)
 
 void rh_config_inv_freq(float *out, const rh_model_config *c, bool local)
 {
-    const double theta = local ? c->rope_theta_local : c->rope_theta;
+    const bool apart = local && c->local_rope;
+    const double theta = apart ? c->rope_theta_local : c->rope_theta;
     for (int32_t i = 0; i < c->head_dim / 2; i++) {
         double f = 1.0 / pow(theta, 2.0 * i / c->head_dim);
-        if (!local && c->rope_scaling.kind == RH_ROPE_LINEAR) f /= c->rope_scaling.factor;
-        if (!local && c->rope_scaling.kind == RH_ROPE_LLAMA3) f = llama3_scaled(f, c);
+        if (!apart && c->rope_scaling.kind == RH_ROPE_LINEAR) f /= c->rope_scaling.factor;
+        if (!apart && c->rope_scaling.kind == RH_ROPE_LLAMA3) f = llama3_scaled(f, c);
         out[i] = (float)f;
     }
 }

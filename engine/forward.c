@@ -239,7 +239,8 @@ static rh_status attention(pass *p, int32_t layer)
     const rh_activations *a = &p->s->act;
     const rh_ops *ops = p->ops;
     const float *inv_freq = c->local[layer] ? p->m->inv_freq_local : p->m->inv_freq;
-    const rh_matmul_target qkv[] = {{.w = w->q, .out = a->q}, {.w = w->k, .out = a->k}, {.w = w->v, .out = a->v}};
+    const rh_matmul_target qkv[] = {{.w = w->q, .bias = w->q_bias, .out = a->q}, {.w = w->k, .bias = w->k_bias, .out = a->k},
+                                    {.w = w->v, .bias = w->v_bias, .out = a->v}};
     const rh_attention_params params = {c->n_heads, c->n_kv_heads, c->head_dim, c->local[layer] ? c->window : 0,
                                         c->attn_scale, c->attn_softcap};
     list_positions(p);
@@ -258,14 +259,14 @@ static rh_status attention(pass *p, int32_t layer)
                           p->err);
 }
 
-/* What a sub-block adds to the residual stream: y = in @ w^T, after a post-norm where the family
+/* What a sub-block adds to the residual stream: y = in @ w^T + bias, after a post-norm where the family
  * has one. Where nobody looks at the site, the product goes straight into h. */
-static rh_status add_output(pass *p, int32_t layer, rh_hook hook, const rh_weight *w, const rh_buf *in,
-                            const rh_buf *post_norm, bool *stop)
+static rh_status add_output(pass *p, int32_t layer, rh_hook hook, const rh_weight *w, const rh_buf *bias,
+                            const rh_buf *in, const rh_buf *post_norm, bool *stop)
 {
     const rh_activations *a = &p->s->act;
     const bool direct = !post_norm && !is_busy(p, layer, hook);
-    const rh_matmul_target out = {.w = w, .out = direct ? a->h : a->y, .add = direct};
+    const rh_matmul_target out = {.w = w, .bias = bias, .out = direct ? a->h : a->y, .add = direct};
     RH_TRY(p->ops->matmul(p->be, in, p->n, &out, 1, p->err));
     if (direct) return RH_OK;
     if (post_norm) p->ops->rmsnorm(p->be, a->y, a->y, post_norm, p->n, p->c->d_model, p->c->norm_eps);
@@ -285,15 +286,16 @@ static rh_status run_layer(pass *p, int32_t layer, bool *stop)
     RH_TRY(attention(p, layer));
     RH_TRY(at_site(p, layer, RH_ATTN_Z, a->z, stop));
     if (*stop) return RH_OK;
-    RH_TRY(add_output(p, layer, RH_ATTN_OUT, w->o, a->z, w->attn_post_norm, stop));
+    RH_TRY(add_output(p, layer, RH_ATTN_OUT, w->o, w->o_bias, a->z, w->attn_post_norm, stop));
     if (*stop) return RH_OK;
     p->ops->rmsnorm(p->be, a->x, a->h, w->mlp_norm, p->n, c->d_model, c->norm_eps);
     RH_TRY(at_site(p, layer, RH_MLP_IN, a->x, stop));
     if (*stop) return RH_OK;
-    const rh_matmul_target gate_up[] = {{.w = w->gate, .out = a->gate}, {.w = w->up, .out = a->up}};
+    const rh_matmul_target gate_up[] = {{.w = w->gate, .bias = w->gate_bias, .out = a->gate},
+                                        {.w = w->up, .bias = w->up_bias, .out = a->up}};
     RH_TRY(p->ops->matmul(p->be, a->x, p->n, gate_up, 2, p->err));
     p->ops->glu(p->be, a->gate, a->gate, a->up, p->n, c->d_ff, c->act);
-    RH_TRY(add_output(p, layer, RH_MLP_OUT, w->down, a->gate, w->mlp_post_norm, stop));
+    RH_TRY(add_output(p, layer, RH_MLP_OUT, w->down, w->down_bias, a->gate, w->mlp_post_norm, stop));
     if (*stop) return RH_OK;
     return at_site(p, layer, RH_RESID_POST, a->h, stop);
 }

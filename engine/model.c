@@ -1,5 +1,6 @@
 #include "engine/model.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +40,23 @@ static rh_status open_container(rh_model *m, const rh_family **family, rh_error 
     return rh_config_from_gguf(&m->config, family, m->gguf, err);
 }
 
-static rh_status make_inv_freq(rh_model *m, rh_error *err)
+/* Llama 3's scaling in GGUF: theta_i = pos * inv_freq_i / factor_i. */
+static rh_status divide_by_factors(rh_model *m, const rh_family *f, rh_error *err)
+{
+    float *factors = NULL;
+    RH_TRY(rh_weights_vector(&factors, m, f, RH_ROLE_ROPE_FACTORS, -1, err));
+    rh_status status = RH_OK;
+    for (int32_t i = 0; i < m->config.head_dim / 2 && !status; i++) {
+        if (!isfinite(factors[i]) || factors[i] <= 0)
+            status = rh_fail(err, RH_EFORMAT, "'%s' divides rope's frequency %d by %g", m->path, i, (double)factors[i]);
+        m->inv_freq[i] /= factors[i];
+        if (!m->config.local_rope) m->inv_freq_local[i] = m->inv_freq[i];
+    }
+    free(factors);
+    return status;
+}
+
+static rh_status make_inv_freq(rh_model *m, const rh_family *f, rh_error *err)
 {
     const size_t half = (size_t)m->config.head_dim / 2;
     m->inv_freq = rh_calloc(half, sizeof(float));
@@ -47,7 +64,7 @@ static rh_status make_inv_freq(rh_model *m, rh_error *err)
     if (!m->inv_freq || !m->inv_freq_local) return rh_fail_nomem(err);
     rh_config_inv_freq(m->inv_freq, &m->config, false);
     rh_config_inv_freq(m->inv_freq_local, &m->config, true);
-    return RH_OK;
+    return m->config.rope_factors ? divide_by_factors(m, f, err) : RH_OK;
 }
 
 /* The tokenizer is built beside the upload of the weights: both take a good part of start-up,
@@ -99,7 +116,7 @@ static rh_status open_model(rh_model **out, const char *path, const rh_settings 
     if (!status) status = open_container(m, &family, err);
     if (!status && settings->quantize) status = rh_weights_quantize(m, family, settings->quantize, err);
     if (!status) status = rh_weights_check(m, family, err);
-    if (!status) status = make_inv_freq(m, err);
+    if (!status) status = make_inv_freq(m, family, err);
     if (!status && light) {
         tokenizer_job job = {m, {0}, RH_OK};
         build_tokenizer(&job);
@@ -131,9 +148,10 @@ rh_status rh_model_open_light(rh_model **out, const char *path, const rh_setting
 
 static void free_layer(const rh_ops *ops, rh_backend *be, rh_layer_weights *w)
 {
-    rh_buf *gains[] = {w->attn_norm, w->attn_post_norm, w->mlp_norm, w->mlp_post_norm, w->q_norm, w->k_norm};
+    rh_buf *vectors[] = {w->attn_norm, w->attn_post_norm, w->mlp_norm, w->mlp_post_norm, w->q_norm, w->k_norm, w->q_bias,
+                         w->k_bias, w->v_bias, w->o_bias, w->gate_bias, w->up_bias, w->down_bias};
     rh_weight *matrices[] = {w->q, w->k, w->v, w->o, w->gate, w->up, w->down};
-    for (size_t i = 0; i < sizeof gains / sizeof *gains; i++) ops->buf_free(be, gains[i]);
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) ops->buf_free(be, vectors[i]);
     for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) ops->weight_free(be, matrices[i]);
 }
 
@@ -168,7 +186,7 @@ int32_t rh_model_width(const rh_model *m, rh_hook hook)
 
 static rh_status matrix_row(float *out, const rh_model *m, rh_role role, int32_t id, rh_error *err)
 {
-    const rh_family *f = rh_family_by_architecture(m->config.family, strlen(m->config.family));
+    const rh_family *f = rh_family_by_name(m->config.family);
     if (id < 0 || id >= m->config.n_vocab)
         return rh_fail(err, RH_EVALUE, "token %d is outside the vocabulary of %d", id, m->config.n_vocab);
     const rh_tensor *t = rh_model_tensor(m, f, role, -1);

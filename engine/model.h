@@ -23,11 +23,14 @@ typedef struct rh_model_config {
     bool post_norms;       /* Gemma: norms behind attention and MLP too */
     bool qk_norm;          /* Gemma 3: rmsnorm over head_dim of q and k */
     bool norm_plus_one;    /* the file stores w of (1+w) */
+    bool qkv_bias, o_bias, mlp_bias; /* the products of these matrices have biases */
     rh_activation act;
     int32_t window;        /* of local layers */
-    uint8_t local[RH_MAX_LAYERS];  /* 1: layer sees only the window and uses rope_local */
+    uint8_t local[RH_MAX_LAYERS];  /* 1: layer sees only the window */
+    bool local_rope;       /* local layers turn by rope_theta_local, unscaled; else all turn alike */
     double rope_theta, rope_theta_local;
-    struct {               /* applies to layers that are not local */
+    bool rope_factors;     /* the file has a divisor for every frequency */
+    struct {
         enum { RH_ROPE_NONE = 0, RH_ROPE_LINEAR, RH_ROPE_LLAMA3 } kind;
         double factor, low_freq_factor, high_freq_factor;
         int32_t original_ctx;
@@ -39,6 +42,7 @@ typedef struct rh_layer_weights {
     rh_buf *attn_norm, *attn_post_norm, *mlp_norm, *mlp_post_norm; /* [d_model]; post: or NULL */
     rh_buf *q_norm, *k_norm;                                       /* [head_dim] or NULL */
     rh_weight *q, *k, *v, *o, *gate, *up, *down;
+    rh_buf *q_bias, *k_bias, *v_bias, *o_bias, *gate_bias, *up_bias, *down_bias; /* [rows of the matrix] or NULL */
 } rh_layer_weights;
 
 struct rh_model {

@@ -48,6 +48,12 @@ static role_shape shape_of(const rh_model_config *c, rh_role role)
     case RH_ROLE_O: return (role_shape){2, d, q, true};
     case RH_ROLE_GATE: case RH_ROLE_UP: return (role_shape){2, c->d_ff, d, true};
     case RH_ROLE_DOWN: return (role_shape){2, d, c->d_ff, true};
+    case RH_ROLE_Q_BIAS: return (role_shape){1, q, 1, c->qkv_bias};
+    case RH_ROLE_K_BIAS: case RH_ROLE_V_BIAS: return (role_shape){1, kv, 1, c->qkv_bias};
+    case RH_ROLE_O_BIAS: return (role_shape){1, d, 1, c->o_bias};
+    case RH_ROLE_GATE_BIAS: case RH_ROLE_UP_BIAS: return (role_shape){1, c->d_ff, 1, c->mlp_bias};
+    case RH_ROLE_DOWN_BIAS: return (role_shape){1, d, 1, c->mlp_bias};
+    case RH_ROLE_ROPE_FACTORS: return (role_shape){1, c->head_dim / 2, 1, c->rope_factors};
     default: return (role_shape){0, 0, 0, false};
     }
 }
@@ -55,8 +61,10 @@ static role_shape shape_of(const rh_model_config *c, rh_role role)
 static rh_status check_tensor(rh_model *m, const rh_family *f, rh_role role, int32_t layer, rh_error *err)
 {
     const role_shape want = shape_of(&m->config, role);
-    if (!want.needed) return RH_OK;
     const rh_tensor *t = rh_model_tensor(m, f, role, layer);
+    if (!want.needed && t && layer >= 0) /* lm_head may stand there beside tied embeddings */
+        return rh_fail(err, RH_EUNSUPPORTED, "'%s' has a tensor %s, which its config does not ask for", t->path, t->name);
+    if (!want.needed) return RH_OK;
     if (!t) {
         const char *pattern = m->gguf ? f->gguf[role] : f->hf[role];
         return rh_hinted(rh_fail(err, RH_EFORMAT, "'%s' lacks the tensor %s (layer %d)", m->path, pattern ? pattern : "?", layer),
@@ -107,16 +115,24 @@ rh_status rh_weights_quantize(rh_model *m, const rh_family *f, const char *type,
 /* ---- upload -------------------------------------------------------------------------------------- */
 
 /* GGUF stores Llama's q and k with rows of a head as interleaved pairs: file row h*hd+2i+p is
- * row h*hd + p*hd/2 + i of the rotate-half order that rope uses here. */
+ * row r = h*hd + p*hd/2 + i of the rotate-half order that rope uses here. */
+static int32_t stored_row(int32_t r, int32_t head_dim)
+{
+    const int32_t h = r / head_dim, k = r % head_dim, half = head_dim / 2;
+    return h * head_dim + 2 * (k % half) + k / half;
+}
+
 static int32_t *unpermuted_rows(int32_t rows, int32_t head_dim)
 {
     int32_t *order = rh_calloc((size_t)rows, sizeof *order);
-    if (!order) return NULL;
-    for (int32_t r = 0; r < rows; r++) {
-        const int32_t h = r / head_dim, k = r % head_dim, half = head_dim / 2;
-        order[r] = h * head_dim + 2 * (k % half) + k / half;
-    }
+    for (int32_t r = 0; order && r < rows; r++) order[r] = stored_row(r, head_dim);
     return order;
+}
+
+static bool is_permuted(const rh_model *m, const rh_family *f, rh_role role)
+{
+    return m->gguf && f->gguf_permutes_qk &&
+           (role == RH_ROLE_Q || role == RH_ROLE_K || role == RH_ROLE_Q_BIAS || role == RH_ROLE_K_BIAS);
 }
 
 /* What the backend has copied leaves this process; rows of the two outer matrices are asked for later. */
@@ -131,7 +147,7 @@ static rh_status upload_matrix(rh_weight **out, rh_model *m, const rh_family *f,
                                rh_error *err)
 {
     const rh_tensor *t = rh_model_tensor(m, f, role, layer);
-    const bool permuted = m->gguf && f->gguf_permutes_qk && (role == RH_ROLE_Q || role == RH_ROLE_K);
+    const bool permuted = is_permuted(m, f, role);
     int32_t *order = NULL;
     rh_made *made = t->data ? NULL : rh_made_find(&m->made, t->name);
     if (made) RH_TRY(rh_made_make(made, m->backend->threads, err));
@@ -143,38 +159,56 @@ static rh_status upload_matrix(rh_weight **out, rh_model *m, const rh_family *f,
     return status;
 }
 
-/* The gain as applied: 1+w where the container stores w. host (may be NULL) takes a copy. */
-static rh_status upload_gain(rh_buf **out, float **host, rh_model *m, const rh_family *f, rh_role role, int32_t layer,
-                             rh_error *err)
+rh_status rh_weights_vector(float **out, const rh_model *m, const rh_family *f, rh_role role, int32_t layer, rh_error *err)
 {
     const rh_tensor *t = rh_model_tensor(m, f, role, layer);
+    const bool is_gain = role < RH_ROLE_Q_BIAS && role != RH_ROLE_ROPE_FACTORS;
     const int64_t n = t->shape[0];
-    const rh_ops *ops = m->backend->ops;
-    float *gain = rh_calloc((size_t)n, sizeof *gain);
-    if (!gain) return rh_fail_nomem(err);
-    rh_dequantize_row(gain, t->data, t->dtype, n);
-    if (m->config.norm_plus_one)
-        for (int64_t i = 0; i < n; i++) gain[i] += 1.0f;
-    const rh_status status = ops->buf_new(m->backend, out, (size_t)n * sizeof *gain, err);
-    if (!status) ops->upload(m->backend, *out, 0, gain, (size_t)n * sizeof *gain);
-    if (!status && host) *host = gain;
-    else free(gain);
+    float *v = rh_calloc((size_t)n, sizeof *v), *stored = v ? rh_calloc((size_t)n, sizeof *v) : NULL;
+    if (!stored) {
+        free(v);
+        return rh_fail_nomem(err);
+    }
+    rh_dequantize_row(stored, t->data, t->dtype, n);
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t from = is_permuted(m, f, role) ? stored_row((int32_t)i, m->config.head_dim) : i;
+        v[i] = stored[from] + (is_gain && m->config.norm_plus_one ? 1.0f : 0.0f);
+    }
+    free(stored);
+    *out = v;
+    return RH_OK;
+}
+
+/* host (may be NULL) takes a copy. */
+static rh_status upload_vector(rh_buf **out, float **host, rh_model *m, const rh_family *f, rh_role role, int32_t layer,
+                               rh_error *err)
+{
+    const size_t bytes = (size_t)rh_model_tensor(m, f, role, layer)->shape[0] * sizeof(float);
+    float *v = NULL;
+    RH_TRY(rh_weights_vector(&v, m, f, role, layer, err));
+    const rh_status status = m->backend->ops->buf_new(m->backend, out, bytes, err);
+    if (!status) m->backend->ops->upload(m->backend, *out, 0, v, bytes);
+    if (!status && host) *host = v;
+    else free(v);
     return status;
 }
 
 static rh_status upload_layer(rh_model *m, const rh_family *f, int32_t layer, rh_error *err)
 {
     rh_layer_weights *w = &m->layers[layer];
-    const struct { rh_buf **out; rh_role role; } gains[] = {
+    const struct { rh_buf **out; rh_role role; } vectors[] = {
         {&w->attn_norm, RH_ROLE_ATTN_NORM}, {&w->mlp_norm, RH_ROLE_MLP_NORM},
         {&w->attn_post_norm, RH_ROLE_ATTN_POST_NORM}, {&w->mlp_post_norm, RH_ROLE_MLP_POST_NORM},
-        {&w->q_norm, RH_ROLE_Q_NORM}, {&w->k_norm, RH_ROLE_K_NORM}};
+        {&w->q_norm, RH_ROLE_Q_NORM}, {&w->k_norm, RH_ROLE_K_NORM},
+        {&w->q_bias, RH_ROLE_Q_BIAS}, {&w->k_bias, RH_ROLE_K_BIAS}, {&w->v_bias, RH_ROLE_V_BIAS},
+        {&w->o_bias, RH_ROLE_O_BIAS}, {&w->gate_bias, RH_ROLE_GATE_BIAS}, {&w->up_bias, RH_ROLE_UP_BIAS},
+        {&w->down_bias, RH_ROLE_DOWN_BIAS}};
     const struct { rh_weight **out; rh_role role; } matrices[] = {
         {&w->q, RH_ROLE_Q}, {&w->k, RH_ROLE_K}, {&w->v, RH_ROLE_V}, {&w->o, RH_ROLE_O},
         {&w->gate, RH_ROLE_GATE}, {&w->up, RH_ROLE_UP}, {&w->down, RH_ROLE_DOWN}};
-    for (size_t i = 0; i < sizeof gains / sizeof *gains; i++)
-        if (shape_of(&m->config, gains[i].role).needed)
-            RH_TRY(upload_gain(gains[i].out, NULL, m, f, gains[i].role, layer, err));
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
+        if (shape_of(&m->config, vectors[i].role).needed)
+            RH_TRY(upload_vector(vectors[i].out, NULL, m, f, vectors[i].role, layer, err));
     for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++)
         RH_TRY(upload_matrix(matrices[i].out, m, f, matrices[i].role, layer, err));
     return RH_OK;
@@ -188,7 +222,7 @@ rh_status rh_weights_upload(rh_model *m, const rh_family *f, const rh_settings *
     RH_TRY(upload_matrix(&m->embed, m, f, RH_ROLE_EMBED, -1, err));
     if (m->config.tied) m->output = m->embed;
     else RH_TRY(upload_matrix(&m->output, m, f, RH_ROLE_OUTPUT, -1, err));
-    RH_TRY(upload_gain(&m->final_norm, &m->final_norm_host, m, f, RH_ROLE_FINAL_NORM, -1, err));
+    RH_TRY(upload_vector(&m->final_norm, &m->final_norm_host, m, f, RH_ROLE_FINAL_NORM, -1, err));
     for (int32_t layer = 0; layer < n; layer++) {
         RH_TRY(upload_layer(m, f, layer, err));
         if (settings->progress && !settings->progress(settings->progress_data, "loading layers", layer + 1, n))

@@ -15,6 +15,10 @@ rh_status rh_weights_check(rh_model *m, const rh_family *f, rh_error *err);
 /* The layers' matrices that are floats will be quantised to `type`, "nf4" or "q8". Before rh_weights_check. */
 rh_status rh_weights_quantize(rh_model *m, const rh_family *f, const char *type, rh_error *err);
 
+/* A norm's gain as applied (1+w where the container stores w), a bias in the order of its matrix' rows, or
+ * rope's factors. The caller frees it. Needs rh_weights_check first. */
+rh_status rh_weights_vector(float **out, const rh_model *m, const rh_family *f, rh_role role, int32_t layer, rh_error *err);
+
 /* Upload everything; needs rh_weights_check first. Progress counts layers. */
 rh_status rh_weights_upload(rh_model *m, const rh_family *f, const rh_settings *settings, rh_error *err);
 

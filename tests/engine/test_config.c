@@ -67,8 +67,7 @@ static void bad_configs(void **state)
         {"{" LLAMA ", \"num_key_value_heads\": 4}", RH_EFORMAT, "not a multiple"},
         {"{" LLAMA ", \"num_key_value_heads\": -1}", RH_EFORMAT, "num_key_value_heads"},
         {"{" LLAMA ", \"head_dim\": 7}", RH_EFORMAT, "odd head_dim"},
-        {"{" LLAMA ", \"attention_bias\": true}", RH_EUNSUPPORTED, "attention_bias"},
-        {"{" LLAMA ", \"mlp_bias\": true}", RH_EUNSUPPORTED, "mlp_bias"},
+        {"{" GEMMA3 ", \"mlp_bias\": true}", RH_EUNSUPPORTED, "mlp_bias"},
         {"{" LLAMA ", \"sliding_window\": 64}", RH_EUNSUPPORTED, "sliding_window"},
         {"{" LLAMA ", \"hidden_act\": \"relu\"}", RH_EUNSUPPORTED, "\"relu\""},
         {"{" LLAMA ", \"rms_norm_eps\": 0}", RH_EFORMAT, "norm epsilon"},
@@ -97,7 +96,7 @@ static void bad_configs(void **state)
 static void rope_scaling(void **state)
 {
     (void)state;
-    rh_model_config c = {.head_dim = 4, .rope_theta = 100, .rope_theta_local = 100};
+    rh_model_config c = {.head_dim = 4, .local_rope = true, .rope_theta = 100, .rope_theta_local = 100};
     float f[2];
     rh_config_inv_freq(f, &c, false);
     assert_true(f[0] == 1.0f && fabs(f[1] - 0.1) < 1e-7);
