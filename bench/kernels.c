@@ -114,7 +114,7 @@ static void bench_attention(rh_backend *be, heads h, int groups, int n, int past
         span[i] = (rh_kv_span){ i * (n + past), 0, n + past };
         g[i] = (rh_attention_group){ i * n, n, past, 1, &span[i] };
     }
-    rh_attention_params p = { h.n_heads, h.n_kv, h.dim, 0, 1 / sqrtf((float)h.dim), 0 };
+    rh_attention_params p = { h.n_heads, h.n_kv, h.dim, 0, 1 / sqrtf((float)h.dim), 0, RH_F32 };
     double best = 1e9, end = seconds() + 0.3;
     for (int i = 0; i < 3 || seconds() < end; i++) {
         double start = seconds();

@@ -73,10 +73,13 @@ static void read_site(pass *p, int32_t site, const rh_buf *t, int32_t width, boo
             if (rh_site_index(cap->layer, cap->hook) != site || cap->before_actions != before) continue;
             for (int32_t k = 0, run; k < cap->n; k += run) { /* neighbouring rows in one copy */
                 const int32_t pos = cap->positions ? cap->positions[k] : start + k;
+                run = 1;
+                if (pos < p->rows->lo) continue;
+                if (pos >= p->rows->hi) break;
                 const int32_t row = rh_rows_find(p->rows, p->s->seqs, p->inputs, i, pos, site);
-                for (run = 1; k + run < cap->n; run++) {
+                for (; k + run < cap->n; run++) {
                     const int32_t next = cap->positions ? cap->positions[k + run] : start + k + run;
-                    if (rh_rows_find(p->rows, p->s->seqs, p->inputs, i, next, site) != row + run) break;
+                    if (next >= p->rows->hi || rh_rows_find(p->rows, p->s->seqs, p->inputs, i, next, site) != row + run) break;
                 }
                 p->ops->download(p->be, cap->out + (size_t)k * width, t, (size_t)row * bytes, (size_t)run * bytes);
             }
@@ -242,7 +245,7 @@ static rh_status attention(pass *p, int32_t layer)
     const rh_matmul_target qkv[] = {{.w = w->q, .bias = w->q_bias, .out = a->q}, {.w = w->k, .bias = w->k_bias, .out = a->k},
                                     {.w = w->v, .bias = w->v_bias, .out = a->v}};
     const rh_attention_params params = {c->n_heads, c->n_kv_heads, c->head_dim, c->local[layer] ? c->window : 0,
-                                        c->attn_scale, c->attn_softcap};
+                                        c->attn_scale, c->attn_softcap, p->s->kv.type};
     list_positions(p);
     ops->rmsnorm(p->be, a->x, a->h, w->attn_norm, p->n, c->d_model, c->norm_eps);
     RH_TRY(ops->matmul(p->be, a->x, p->n, qkv, 3, p->err));
@@ -252,10 +255,9 @@ static rh_status attention(pass *p, int32_t layer)
     }
     ops->rope(p->be, a->q, p->n, c->n_heads, c->head_dim, p->s->positions, inv_freq);
     ops->rope(p->be, a->k, p->n, c->n_kv_heads, c->head_dim, p->s->positions, inv_freq);
-    ops->scatter_rows(p->be, p->s->k[layer], p->s->slots, a->k, p->n, c->n_kv_heads * c->head_dim);
-    ops->scatter_rows(p->be, p->s->v[layer], p->s->slots, a->v, p->n, c->n_kv_heads * c->head_dim);
+    RH_TRY(rh_kv_write(&p->s->kv, layer, p->s->slots, a->k, a->v, p->n, p->err));
     RH_TRY(list_groups(p, layer));
-    return ops->attention(p->be, a->z, a->q, p->s->k[layer], p->s->v[layer], p->s->groups, p->n_blocks, &params,
+    return ops->attention(p->be, a->z, a->q, p->s->kv.k[layer], p->s->kv.v[layer], p->s->groups, p->n_blocks, &params,
                           p->err);
 }
 
@@ -327,7 +329,8 @@ static rh_status run_head(pass *p)
         const rh_step_input *in = &p->inputs[i];
         if (in->want == RH_LOGITS_NONE) continue;
         const int32_t first = in->want == RH_LOGITS_ALL ? 0 : in->n - 1, len = p->s->seqs[in->seq].len;
-        for (int32_t j = first; j < in->n; j++) {
+        for (int32_t j = first; j < in->n && len + j < p->rows->hi; j++) {
+            if (len + j < p->rows->lo) continue;
             dst[k] = in->logits + (size_t)(j - first) * (size_t)p->c->n_vocab;
             row[k++] = rh_rows_find(p->rows, p->s->seqs, p->inputs, i, len + j, RH_SITE_NEVER);
             if (k < p->s->logit_rows) continue;

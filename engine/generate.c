@@ -149,7 +149,8 @@ static rh_status try_aims(loop *l)
     for (int32_t i = 0; !status && i < l->n; i++) {
         const lane *a = &l->lanes[i];
         if (!a->g->n_aim || a->done) continue;
-        if (a->g->n_aim > 1) rh_session_rewind(l->session, a->seq, a->n_history);
+        if (a->g->n_aim > 1) status = rh_session_rewind(l->session, a->seq, a->n_history, l->err);
+        if (status) break;
         a->g->aim_p += (exp(a->aim) - a->g->aim_p) / ++a->g->n_aimed;
     }
     return status;

@@ -92,6 +92,15 @@ static int by_site(const void *pa, const void *pb)
     return a->input < b->input ? -1 : a->input > b->input;
 }
 
+/* Behind those that are there, which come from sites no later than its own. */
+static void append_block(rh_rows *r, rh_row_block block)
+{
+    block.row = r->n_rows;
+    r->n_rows += block.n;
+    *(block.from_site == RH_SITE_START ? &r->base[block.input] : &r->fork[block.input]) = r->n_blocks;
+    r->blocks[r->n_blocks++] = block;
+}
+
 static void make_blocks(rh_rows *r, const rh_sequence *seqs, const rh_step_input *inputs, int32_t n,
                         const int32_t *fork_site)
 {
@@ -105,18 +114,15 @@ static void make_blocks(rh_rows *r, const rh_sequence *seqs, const rh_step_input
             r->blocks[r->n_blocks++] = (rh_row_block){i, inputs[i].seq, 0, q->shared_len, 0, fork_site[i]};
     }
     qsort(r->blocks, (size_t)r->n_blocks, sizeof *r->blocks, by_site);
-    for (int32_t b = 0; b < r->n_blocks; b++) {
-        rh_row_block *block = &r->blocks[b];
-        block->row = r->n_rows;
-        r->n_rows += block->n;
-        *(block->from_site == RH_SITE_START ? &r->base[block->input] : &r->fork[block->input]) = b;
-    }
+    const int32_t n_blocks = r->n_blocks;
+    r->n_blocks = 0;
+    for (int32_t b = 0; b < n_blocks; b++) append_block(r, r->blocks[b]);
 }
 
 rh_status rh_rows_plan(rh_rows *out, rh_sequence *seqs, int32_t n_seqs, const rh_step_input *inputs, int32_t n,
                        bool share, const rh_tokenizer *tokenizer, rh_error *err)
 {
-    rh_rows r = {0};
+    rh_rows r = {.hi = INT32_MAX};
     rh_status status = RH_OK;
     int32_t *fork_site = rh_calloc((size_t)n, sizeof *fork_site);
     r.blocks = rh_calloc(2 * (size_t)n, sizeof *r.blocks);
@@ -133,6 +139,7 @@ rh_status rh_rows_plan(rh_rows *out, rh_sequence *seqs, int32_t n_seqs, const rh
             rh_sequence *q = &seqs[inputs[i].seq];
             if (q->len > 0) continue;
             q->parent = -1; /* a failed step may have left its plan here */
+            q->forgotten = 0;
             q->shared_len = 0;
             q->own_from_layer = INT32_MAX;
         }
@@ -143,6 +150,64 @@ rh_status rh_rows_plan(rh_rows *out, rh_sequence *seqs, int32_t n_seqs, const rh
     if (status) {
         rh_rows_free(&r);
         return status;
+    }
+    *out = r;
+    return RH_OK;
+}
+
+/* ---- parts ------------------------------------------------------------------------------------------- */
+
+/* How many positions of a block lie below pos. */
+static int32_t below(const rh_row_block *b, int32_t pos) { return pos < b->pos ? 0 : pos > b->pos + b->n ? b->n : pos - b->pos; }
+
+static int64_t rows_between(const rh_rows *r, int32_t lo, int32_t hi)
+{
+    int64_t n = 0;
+    for (int32_t b = 0; b < r->n_blocks; b++) n += below(&r->blocks[b], hi) - below(&r->blocks[b], lo);
+    return n;
+}
+
+int32_t rh_rows_end(const rh_rows *r)
+{
+    int32_t end = 0;
+    for (int32_t b = 0; b < r->n_blocks; b++)
+        if (r->blocks[b].pos + r->blocks[b].n > end) end = r->blocks[b].pos + r->blocks[b].n;
+    return end;
+}
+
+/* The largest end of a part from lo on, by bisection: fits holds, breaks does not. */
+static int32_t part_end(const rh_rows *r, int32_t lo, int32_t max_rows)
+{
+    int32_t fits = lo + 1, breaks = rh_rows_end(r) + 1;
+    while (breaks - fits > 1) {
+        const int32_t mid = fits + (breaks - fits) / 2;
+        if (rows_between(r, lo, mid) <= max_rows) fits = mid;
+        else breaks = mid;
+    }
+    return fits;
+}
+
+rh_status rh_rows_part(rh_rows *out, const rh_rows *whole, int32_t n_inputs, int32_t n_seqs, int32_t lo,
+                       int32_t max_rows, rh_error *err)
+{
+    rh_rows r = {.lo = lo, .hi = part_end(whole, lo, max_rows), .asked = whole->asked};
+    r.blocks = rh_calloc((size_t)whole->n_blocks, sizeof *r.blocks);
+    r.base = rh_calloc((size_t)n_inputs, sizeof *r.base);
+    r.fork = rh_calloc((size_t)n_inputs, sizeof *r.fork);
+    r.input_of_seq = rh_calloc((size_t)n_seqs, sizeof *r.input_of_seq);
+    if (!r.blocks || !r.base || !r.fork || !r.input_of_seq) {
+        rh_rows_free(&r);
+        return rh_fail_nomem(err);
+    }
+    memcpy(r.input_of_seq, whole->input_of_seq, (size_t)n_seqs * sizeof *r.input_of_seq);
+    for (int32_t i = 0; i < n_inputs; i++) r.base[i] = r.fork[i] = -1;
+    for (int32_t b = 0; b < whole->n_blocks; b++) {
+        rh_row_block block = whole->blocks[b];
+        const int32_t from = below(&block, r.lo), to = below(&block, r.hi);
+        if (from == to) continue;
+        block.pos += from;
+        block.n = to - from;
+        append_block(&r, block);
     }
     *out = r;
     return RH_OK;

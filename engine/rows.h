@@ -23,6 +23,7 @@ typedef struct rh_sequence {
     int32_t parent;          /* -1: none */
     int32_t shared_len;
     int32_t own_from_layer;  /* INT32_MAX: shares in all layers */
+    int32_t forgotten;       /* in layers with a window, positions below this have no keys any more */
     bool ended;              /* a step stopped early: upper layers have no keys */
     const rh_action *actions;
     rh_buf **vectors;        /* [2 * n_actions] on the backend, borrowed from the session: the action's
@@ -44,12 +45,18 @@ typedef struct rh_rows {
     int32_t *base;           /* [n_inputs] block of an input's rows that it never shares, -1: none */
     int32_t *fork;           /* [n_inputs] block of the rows that split off, -1: none */
     int32_t *input_of_seq;   /* [n_seqs], -1: not in this step */
+    int32_t lo, hi;          /* only positions lo .. hi-1 are here; a whole step: 0, INT32_MAX */
     int64_t asked;
 } rh_rows;
 
 /* Fills parent, shared_len, own_from_layer of fresh sequences (len 0). is_control(data, id). */
 rh_status rh_rows_plan(rh_rows *out, rh_sequence *seqs, int32_t n_seqs, const rh_step_input *inputs,
                        int32_t n_inputs, bool share, const rh_tokenizer *tokenizer, rh_error *err);
+/* The part of a whole step at positions lo .. hi-1, hi > lo as large as leaves at most max_rows rows (or one
+ * position). Parts with ascending positions, one after the other, are the step: attention looks back only. */
+rh_status rh_rows_part(rh_rows *out, const rh_rows *whole, int32_t n_inputs, int32_t n_seqs, int32_t lo,
+                       int32_t max_rows, rh_error *err);
+int32_t rh_rows_end(const rh_rows *r); /* the last position's successor */
 void rh_rows_free(rh_rows *r);
 
 /* Blocks and rows active at a site (after the forks of that site have happened). */

@@ -83,12 +83,17 @@ static rh_status ensure_logits(rh_session *s, int64_t wanted, rh_error *err)
     return RH_OK;
 }
 
+static bool has_windows(const rh_model_config *c)
+{
+    for (int32_t l = 0; l < c->n_layers; l++)
+        if (c->local[l]) return true;
+    return false;
+}
+
 /* ---- life ------------------------------------------------------------------------------------------- */
 
 rh_status rh_session_new(rh_session **out, const rh_model *m, int32_t max_seqs, int32_t max_len, rh_error *err)
 {
-    const rh_model_config *c = &m->config;
-    rh_status status = RH_OK;
     if (!m->backend) return rh_fail(err, RH_EMODEL, "the model was opened without its weights");
     if (max_seqs < 1 || max_len < 1 || (int64_t)max_seqs * max_len > INT32_MAX)
         return rh_fail(err, RH_ELIMIT, "%d sequences of %d tokens are more than a session can hold", max_seqs, max_len);
@@ -99,13 +104,10 @@ rh_status rh_session_new(rh_session **out, const rh_model *m, int32_t max_seqs, 
     s->max_len = max_len;
     s->share = true;
     s->seqs = rh_calloc((size_t)max_seqs, sizeof *s->seqs);
-    s->k = rh_calloc((size_t)c->n_layers, sizeof *s->k);
-    s->v = rh_calloc((size_t)c->n_layers, sizeof *s->v);
-    if (!s->seqs || !s->k || !s->v) status = rh_fail_nomem(err);
-    const int64_t slots = (int64_t)max_seqs * max_len, width = (int64_t)c->n_kv_heads * c->head_dim;
-    for (int32_t l = 0; l < c->n_layers && !status; l++) {
-        status = new_floats(s, &s->k[l], slots, width, err);
-        if (!status) status = new_floats(s, &s->v[l], slots, width, err);
+    rh_status status = s->seqs ? rh_kv_new(&s->kv, m, max_seqs, max_len, err) : rh_fail_nomem(err);
+    if (!status && has_windows(&m->config)) {
+        s->needed = rh_calloc((size_t)max_seqs, sizeof *s->needed);
+        if (!s->needed) status = rh_fail_nomem(err);
     }
     if (status) {
         rh_session_free(s);
@@ -130,17 +132,13 @@ void rh_session_free(rh_session *s)
     if (!s) return;
     const rh_ops *ops = s->model->backend->ops;
     if (s->seqs) rh_session_reset(s);
-    for (int32_t l = 0; l < s->model->config.n_layers; l++) {
-        if (s->k) ops->buf_free(s->model->backend, s->k[l]);
-        if (s->v) ops->buf_free(s->model->backend, s->v[l]);
-    }
+    rh_kv_free(&s->kv);
     free_activations(s);
     ops->buf_free(s->model->backend, s->head_x);
     ops->buf_free(s->model->backend, s->logits);
     free(s->uploaded);
     free(s->seqs);
-    free(s->k);
-    free(s->v);
+    free(s->needed);
     free(s->ids);
     free(s->positions);
     free(s->slots);
@@ -206,10 +204,57 @@ rh_status rh_session_add(rh_session *s, int32_t *seq, int32_t n_prompt, const rh
     return RH_OK;
 }
 
+/* ---- windows: what no sequence sees any more ------------------------------------------------------------ */
+
+/* Lengths at which the window still has all its keys. */
+static int32_t first_that_works(const rh_session *s, const rh_sequence *q)
+{
+    return q->forgotten ? q->forgotten + s->model->config.window - 1 : 1;
+}
+
+/* Positions below hi are in the caches of the step's sequences: forget what neither they nor those that borrow
+ * from them will look at, but for a margin to rewind by. */
+static void forget(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t hi)
+{
+    enum { MARGIN = 256 };
+    int32_t *needed = s->needed;
+    if (!needed) return;
+    for (int32_t i = 0; i < s->n_seqs; i++) needed[i] = INT32_MAX;
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        const rh_sequence *q = &s->seqs[i];
+        const int32_t in = rows->input_of_seq[i], end = in < 0 ? q->len : q->len + inputs[in].n;
+        const int32_t reached = hi >= end ? end : hi > q->len ? hi : q->len;
+        const int32_t from = reached - s->model->config.window + 1 - MARGIN;
+        for (int32_t k = i;; k = s->seqs[k].parent) {
+            if (from < needed[k]) needed[k] = from;
+            if (s->seqs[k].parent < 0 || from >= s->seqs[k].shared_len) break;
+        }
+    }
+    for (int32_t i = 0; i < s->n_seqs; i++) {
+        rh_sequence *q = &s->seqs[i];
+        if (needed[i] <= q->forgotten) continue;
+        rh_kv_forget(&s->kv, i, q->forgotten, needed[i]);
+        q->forgotten = needed[i];
+    }
+}
+
+/* ---- sequences as they stand ---------------------------------------------------------------------------- */
+
 int32_t rh_session_len(const rh_session *s, int32_t seq) { return s->seqs[seq].len; }
-void rh_session_rewind(rh_session *s, int32_t seq, int32_t len) { s->seqs[seq].len = len; }
+
+rh_status rh_session_rewind(rh_session *s, int32_t seq, int32_t len, rh_error *err)
+{
+    rh_sequence *q = &s->seqs[seq];
+    if (len < 1 || len > q->len || len < first_that_works(s, q))
+        return rh_fail(err, RH_EVALUE, "sequence %d of %d tokens cannot be taken back to %d: its window has moved on", seq,
+                       q->len, len);
+    q->len = len;
+    return RH_OK;
+}
+
 rh_step_stats rh_session_stats(const rh_session *s) { return s->stats; }
 void rh_session_share(rh_session *s, bool on) { s->share = on; }
+void rh_session_kv(rh_session *s, rh_dtype t) { s->kv.type = t; }
 
 /* ---- steps ------------------------------------------------------------------------------------------------ */
 
@@ -233,7 +278,7 @@ static rh_status check_input(const rh_session *s, const rh_step_input *in, rh_er
     if (in->seq < 0 || in->seq >= s->n_seqs || in->n < 1)
         return rh_fail(err, RH_EVALUE, "a step of %d tokens for sequence %d", in->n, in->seq);
     const rh_sequence *q = &s->seqs[in->seq];
-    if (q->ended) return rh_fail(err, RH_EVALUE, "sequence %d was ended by a step without logits", in->seq);
+    if (q->ended) return rh_fail(err, RH_EVALUE, "sequence %d was ended by a step without logits, or one that failed", in->seq);
     const int64_t end = (int64_t)q->len + in->n;
     if (end > s->max_len || end > c->n_ctx)
         return rh_fail(err, RH_ELIMIT, "%lld tokens are longer than the %s of %d", (long long)end,
@@ -265,6 +310,31 @@ static rh_status check_distinct(const rh_rows *rows, const rh_step_input *inputs
     return RH_OK;
 }
 
+static rh_status run_rows(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t n, rh_error *err)
+{
+    RH_TRY(ensure_rows(s, rows->n_rows, err));
+    RH_TRY(ensure_ints(s, (size_t)rows->n_rows, (size_t)rows->n_blocks, err));
+    RH_TRY(rh_forward(s, rows, inputs, n, err));
+    forget(s, rows, inputs, rows->hi);
+    return RH_OK;
+}
+
+/* A long step goes through the layers in parts, so that memory for activations stays small and windows move on. */
+static rh_status run_parts(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t n, rh_error *err)
+{
+    if (rows->n_rows <= RH_STEP_ROWS) return run_rows(s, rows, inputs, n, err);
+    const int32_t end = rh_rows_end(rows);
+    rh_status status = RH_OK;
+    for (int32_t lo = 0; lo < end && !status;) {
+        rh_rows part;
+        RH_TRY(rh_rows_part(&part, rows, n, s->n_seqs, lo, RH_STEP_ROWS, err));
+        if (part.n_rows) status = run_rows(s, &part, inputs, n, err);
+        lo = part.hi;
+        rh_rows_free(&part);
+    }
+    return status;
+}
+
 rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n, rh_error *err)
 {
     rh_rows rows = {0};
@@ -273,17 +343,20 @@ rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n,
     RH_TRY(check_inputs(s, inputs, n, &wanted, err));
     RH_TRY(rh_rows_plan(&rows, s->seqs, s->n_seqs, inputs, n, s->share, s->model->tokenizer, err));
     rh_status status = check_distinct(&rows, inputs, n, err);
-    if (!status) status = ensure_rows(s, rows.n_rows, err);
-    if (!status) status = ensure_ints(s, (size_t)rows.n_rows, (size_t)rows.n_blocks, err);
     if (!status && wanted) status = ensure_logits(s, wanted, err);
     if (!status) {
         int32_t n_blocks;
         s->stats = (rh_step_stats){.asked = rows.asked, .computed = rh_rows_active(&rows, RH_SITE_START, &n_blocks)};
-        status = rh_forward(s, &rows, inputs, n, err);
+        status = run_parts(s, &rows, inputs, n, err);
     }
-    for (int32_t i = 0; i < n && !status; i++) {
-        s->seqs[inputs[i].seq].len += inputs[i].n;
-        s->seqs[inputs[i].seq].ended = !wanted;
+    for (int32_t i = 0; i < n; i++) {
+        rh_sequence *q = &s->seqs[inputs[i].seq];
+        if (status) {
+            if (q->len && q->len < first_that_works(s, q)) q->ended = true; /* its window went on without it */
+            continue;
+        }
+        q->len += inputs[i].n;
+        q->ended = !wanted;
     }
     rh_rows_free(&rows);
     return status;

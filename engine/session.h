@@ -92,8 +92,9 @@ void rh_session_reset(rh_session *s); /* forget all sequences; memory stays */
 rh_status rh_session_add(rh_session *s, int32_t *seq, int32_t n_prompt, const rh_action *actions,
                          int32_t n_actions, rh_error *err);
 int32_t rh_session_len(const rh_session *s, int32_t seq); /* positions fed so far */
-/* Forget what was fed behind the first len positions, 0 < len <= rh_session_len: the next step goes on from there. */
-void rh_session_rewind(rh_session *s, int32_t seq, int32_t len);
+/* Forget what was fed behind the first len positions, 0 < len <= rh_session_len: the next step goes on from there.
+ * RH_EVALUE: another len, or so far back (256 positions and more) that layers with a window have lost their keys. */
+rh_status rh_session_rewind(rh_session *s, int32_t seq, int32_t len, rh_error *err);
 
 /* What one sequence contributes to a step. */
 typedef struct rh_step_input {
@@ -109,7 +110,8 @@ typedef struct rh_step_input {
 /* Run all inputs through each layer once. A step in which nobody wants logits ends at the
  * deepest captured site; its sequences cannot be fed further (RH_EVALUE if tried).
  * RH_ELIMIT: longer than max_len or the model's context. On error the step did not happen
- * as far as lengths are concerned, but captures may be half written. */
+ * as far as lengths are concerned, but captures may be half written, and a sequence whose
+ * window has moved on is ended. */
 rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n, rh_error *err);
 
 /* What sharing did in the last step: rows asked for, rows computed (at layer 0), and the sum
@@ -117,6 +119,8 @@ rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n,
 typedef struct rh_step_stats { int64_t asked, computed, layer_rows; } rh_step_stats;
 rh_step_stats rh_session_stats(const rh_session *s);
 void rh_session_share(rh_session *s, bool on); /* default on; off: to measure what sharing gains */
+/* Before the first step: keep keys and values as RH_F32 or RH_F16 (default: rh_kv_type of the model). */
+void rh_session_kv(rh_session *s, rh_dtype t);
 
 /* ---- planning without running (explain) -------------------------------------------------- */
 

@@ -2,6 +2,7 @@
 #ifndef RH_ENGINE_SESSION_INTERNAL_H
 #define RH_ENGINE_SESSION_INTERNAL_H
 
+#include "engine/kv.h"
 #include "engine/rows.h"
 
 /* Activations of one step; [n_rows, width] each, grown on demand. */
@@ -13,13 +14,15 @@ typedef struct rh_activations {
     rh_buf *gate, *up;            /* [d_ff] */
 } rh_activations;
 
-enum { RH_LOGIT_ROWS = 64 };      /* rows of logits on the backend at once */
+enum { RH_LOGIT_ROWS = 64,        /* rows of logits on the backend at once */
+       RH_STEP_ROWS = 1024 };     /* rows that go through the layers together; a longer step has parts */
 
 struct rh_session {
     const rh_model *model;
     int32_t max_seqs, max_len, n_seqs;
     rh_sequence *seqs;            /* [max_seqs] */
-    rh_buf **k, **v;              /* [n_layers] caches [max_seqs*max_len, n_kv_heads*head_dim], lazily touched */
+    rh_kv kv;
+    int32_t *needed;              /* [max_seqs] scratch; NULL if no layer has a window */
     rh_activations act;
     rh_buf *head_x, *logits;      /* [logit_rows, d_model], [logit_rows, n_vocab] */
     int32_t logit_rows;
@@ -38,7 +41,7 @@ struct rh_session {
     size_t spans_cap;
 };
 
-/* Run the planned rows through the layers; see session.h for what is read and written. */
+/* Run the planned rows (a step, or a part of it) through the layers; see session.h for what is read and written. */
 rh_status rh_forward(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t n_inputs,
                      rh_error *err);
 

@@ -51,6 +51,7 @@ typedef struct rh_attention_params {
     int32_t window;  /* 0: none */
     float scale;     /* multiplies q.k */
     float softcap;   /* 0: none; s = cap*tanh(s/cap) */
+    rh_dtype kv;     /* of K and V: RH_F32 or RH_F16 */
 } rh_attention_params;
 
 typedef struct rh_ops {
@@ -63,6 +64,8 @@ typedef struct rh_ops {
     void (*buf_free)(rh_backend *be, rh_buf *b); /* NULL is fine */
     void (*upload)(rh_backend *be, rh_buf *dst, size_t offset, const void *src, size_t bytes);
     void (*download)(rh_backend *be, void *dst, const rh_buf *src, size_t offset, size_t bytes);
+    /* What lies there is not read again before it is written: its memory may go back to the system. */
+    void (*buf_forget)(rh_backend *be, rh_buf *b, size_t offset, size_t bytes);
 
     /* A weight from host memory: `rows` rows of `cols` elements of type t, row r at
      * data + r*rh_row_bytes(t, cols). row_order (may be NULL): weight row r is data row
@@ -94,15 +97,16 @@ typedef struct rh_ops {
     void (*rope)(rh_backend *be, rh_buf *x, int32_t n, int32_t n_heads, int32_t head_dim,
                  const int32_t *positions, const float *inv_freq);
 
-    /* dst[slots[i]] = src[i], rows of width floats: KV writing, scattering. */
-    void (*scatter_rows)(rh_backend *be, rh_buf *dst, const int32_t *slots, const rh_buf *src,
+    /* dst[slots[i]] = src[i], rows of width floats that become elements of type t, RH_F32 or RH_F16
+     * (rounded to nearest even, at most 65504): how keys and values are kept. */
+    void (*scatter_rows)(rh_backend *be, rh_buf *dst, rh_dtype t, const int32_t *slots, const rh_buf *src,
                          int32_t n, int32_t width);
     /* dst[dst_row + i] = src[rows[i]]: forking rows, picking rows for logits. dst may be src
      * where the ranges are disjoint. */
     void (*gather_rows)(rh_backend *be, rh_buf *dst, int32_t dst_row, const rh_buf *src,
                         const int32_t *rows, int32_t n, int32_t width);
 
-    /* out [n_rows, n_heads*head_dim] for the rows of all groups; K, V [slots, n_kv_heads*head_dim].
+    /* out [n_rows, n_heads*head_dim] for the rows of all groups; K, V [slots, n_kv_heads*head_dim] of type p->kv.
      * kv head of head h is h / (n_heads/n_kv_heads). Softmax in float32. */
     rh_status (*attention)(rh_backend *be, rh_buf *out, const rh_buf *q, const rh_buf *k,
                            const rh_buf *v, const rh_attention_group *groups, int32_t n_groups,

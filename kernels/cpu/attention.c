@@ -28,7 +28,9 @@ typedef struct job {
     const rh_cpu_kernels *k;
     const rh_attention_params *p;
     const rh_attention_group *groups;
-    const float *q, *keys, *values;
+    const float *q;
+    const char *keys, *values;
+    size_t element;         /* bytes of one of theirs */
     float *out;
     int32_t heads;          /* of a kv head */
     int32_t tile_rows;      /* rows of an item at most: tile_rows * heads queries */
@@ -45,7 +47,7 @@ typedef struct space {
     float *q;     /* [M, head_dim] */
     float *s;     /* [M, 64] scores, then weights */
     float *kt;    /* [width, 64] keys, transposed */
-    float *v;     /* [64, width] values, where they cannot be read in place */
+    float *v;     /* [64, width] values, where they cannot be read in place; before, float16 keys */
     float *o;     /* [M, width], then m [M] and l [M] */
 } space;
 
@@ -96,28 +98,37 @@ static bool slots_of(int32_t *slots, const rh_attention_group *g, int32_t from, 
     return consecutive;
 }
 
+/* A head's key or value at a slot. */
+static const void *at_slot(const job *j, const char *base, const item *it, int32_t slot)
+{
+    return base + ((size_t)slot * (size_t)j->p->n_kv_heads + (size_t)it->kv_head) * j->d * j->element;
+}
+
 static void load_keys(const job *j, const item *it, space *s, const int32_t *slots, int32_t n,
                       int32_t padded)
 {
-    size_t stride = (size_t)j->p->n_kv_heads * j->d;
-    const float *base = j->keys + (size_t)it->kv_head * j->d;
     const float *rows[RH_KEYS];
-    for (int32_t i = 0; i < padded; i++) rows[i] = base + (size_t)slots[i < n ? i : n - 1] * stride;
+    for (int32_t i = 0; i < padded; i++) {
+        const void *key = at_slot(j, j->keys, it, slots[i < n ? i : n - 1]);
+        float *wide = s->v + (size_t)(i < n ? i : n - 1) * j->width;
+        if (j->p->kv == RH_F16 && i < n) j->k->widen(wide, key, (int64_t)j->d);
+        rows[i] = j->p->kv == RH_F16 ? wide : key;
+    }
     j->k->transpose(s->kt, RH_KEYS, rows, padded, (int32_t)j->d);
 }
 
-/* Values in place if their rows are evenly spaced and whole vectors; otherwise copied. */
+/* Values in place if they are floats, evenly spaced and whole vectors; otherwise copied. */
 static const float *load_values(const job *j, const item *it, space *s, const int32_t *slots,
                                 int32_t n, bool consecutive, size_t *ld)
 {
-    size_t stride = (size_t)j->p->n_kv_heads * j->d;
-    const float *base = j->values + (size_t)it->kv_head * j->d;
-    if (consecutive && j->width == j->d) {
-        *ld = stride;
-        return base + (size_t)slots[0] * stride;
+    if (consecutive && j->width == j->d && j->p->kv == RH_F32) {
+        *ld = (size_t)j->p->n_kv_heads * j->d;
+        return at_slot(j, j->values, it, slots[0]);
     }
     for (int32_t i = 0; i < n; i++) {
-        memcpy(s->v + (size_t)i * j->width, base + (size_t)slots[i] * stride, j->d * sizeof(float));
+        const void *value = at_slot(j, j->values, it, slots[i]);
+        if (j->p->kv == RH_F16) j->k->widen(s->v + (size_t)i * j->width, value, (int64_t)j->d);
+        else memcpy(s->v + (size_t)i * j->width, value, j->d * sizeof(float));
         memset(s->v + (size_t)i * j->width + j->d, 0, (j->width - j->d) * sizeof(float));
     }
     *ld = j->width;
@@ -243,8 +254,8 @@ rh_status rh_cpu_attention(rh_backend *be, rh_buf *out, const rh_buf *q, const r
                            const rh_attention_params *p, rh_error *err)
 {
     rh_cpu *c = rh_cpu_of(be);
-    job j = { .k = c->k, .p = p, .groups = groups, .q = q->data, .keys = k->data,
-              .values = v->data, .out = out->data, .heads = p->n_heads / p->n_kv_heads,
+    job j = { .k = c->k, .p = p, .groups = groups, .q = q->data, .keys = (const char *)k->data,
+              .values = (const char *)v->data, .element = p->kv == RH_F16 ? 2 : sizeof(float), .out = out->data, .heads = p->n_heads / p->n_kv_heads,
               .d = (size_t)p->head_dim };
     j.width = (j.d + 15) / 16 * 16;
     j.tile_rows = j.heads >= QUERIES ? 1 : QUERIES / j.heads;

@@ -3,6 +3,8 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "kernels/cpu/cpu.h"
 
@@ -72,11 +74,21 @@ static void download(rh_backend *be, void *dst, const rh_buf *src, size_t offset
     if (bytes) memcpy(dst, (const char *)src->data + offset, bytes);
 }
 
+/* Only whole pages can go back. */
+static void buf_forget(rh_backend *be, rh_buf *b, size_t offset, size_t bytes)
+{
+    (void)be;
+    assert(offset <= b->bytes && bytes <= b->bytes - offset);
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)b->data + offset;
+    const uintptr_t first = (at + page - 1) / page * page, end = (at + bytes) / page * page;
+    if (first < end) (void)madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 /* One table of operations a set of inner loops, for its name. */
 #define OPS(table_name)                                                                            \
     {                                                                                              \
         .name = table_name, .free = backend_free, .buf_new = buf_new, .buf_free = buf_free,        \
-        .upload = upload, .download = download, .weight_new = rh_cpu_weight_new,                   \
+        .upload = upload, .download = download, .buf_forget = buf_forget, .weight_new = rh_cpu_weight_new,                   \
         .weight_owns = rh_cpu_weight_owns, .weight_free = rh_cpu_weight_free,                      \
         .embed = rh_cpu_embed, .rmsnorm = rh_cpu_rmsnorm,                                          \
         .matmul = rh_cpu_matmul, .rope = rh_cpu_rope, .scatter_rows = rh_cpu_scatter_rows,         \

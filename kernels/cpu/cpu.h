@@ -86,6 +86,10 @@ typedef struct rh_cpu_kernels {
     void (*tile)(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
                  size_t ldb, int m, int k, int nv);
 
+    /* Float16 and back; what is larger becomes +-65504, NaN stays. */
+    void (*narrow)(uint16_t *out, const float *x, int64_t n);
+    void (*widen)(float *out, const uint16_t *x, int64_t n);
+
     /* out [d, n] (rows ldo apart) = rows[i][c] at [c][i]; n a multiple of 16 */
     void (*transpose)(float *out, size_t ldo, const float *const *rows, int32_t n, int32_t d);
 
@@ -118,6 +122,9 @@ void rh_quantize_avx2(RH_QUANTIZE_PARAMS);
 void rh_panels_avx2(RH_PANELS_PARAMS);
 void rh_quantize_avx512(RH_QUANTIZE_PARAMS);
 void rh_panels_avx512(RH_PANELS_PARAMS);
+
+void rh_narrow_avx2(uint16_t *out, const float *x, int64_t n);
+void rh_widen_avx2(float *out, const uint16_t *x, int64_t n);
 
 extern const rh_cpu_kernels rh_cpu_generic, rh_cpu_avx2, rh_cpu_avx512;
 rh_isa rh_cpu_best_isa(void); /* of this processor */
@@ -189,7 +196,7 @@ void rh_cpu_glu(rh_backend *be, rh_buf *out, const rh_buf *gate, const rh_buf *u
                 int32_t d, rh_activation act);
 void rh_cpu_add(rh_backend *be, rh_buf *x, const rh_buf *y, int64_t n);
 void rh_cpu_softcap(rh_backend *be, rh_buf *x, int64_t n, float cap);
-void rh_cpu_scatter_rows(rh_backend *be, rh_buf *dst, const int32_t *slots, const rh_buf *src,
+void rh_cpu_scatter_rows(rh_backend *be, rh_buf *dst, rh_dtype t, const int32_t *slots, const rh_buf *src,
                          int32_t n, int32_t width);
 void rh_cpu_gather_rows(rh_backend *be, rh_buf *dst, int32_t dst_row, const rh_buf *src,
                         const int32_t *rows, int32_t n, int32_t width);

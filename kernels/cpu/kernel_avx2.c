@@ -87,6 +87,26 @@ static void tile(float *c, size_t ldc, bool add, const float *a, size_t lda, con
     }
 }
 
+/* min and max give their second operand where one is NaN. */
+void rh_narrow_avx2(uint16_t *out, const float *x, int64_t n)
+{
+    const __m256 most = _mm256_set1_ps(65504.0f), least = _mm256_set1_ps(-65504.0f);
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 v = _mm256_max_ps(least, _mm256_min_ps(most, _mm256_loadu_ps(x + i)));
+        _mm_storeu_si128((__m128i *)(void *)(out + i), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+    }
+    if (i < n) rh_cpu_generic.narrow(out + i, x + i, n - i);
+}
+
+void rh_widen_avx2(float *out, const uint16_t *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(x + i))));
+    if (i < n) rh_cpu_generic.widen(out + i, x + i, n - i);
+}
+
 /* 8 x 8 floats: pairs, fours, then the 128-bit halves change places. */
 static void transpose8(float *out, size_t ldo, const float *const *rows, size_t col)
 {
@@ -120,7 +140,8 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 
 const rh_cpu_kernels rh_cpu_avx2 = {
     .name = "cpu/avx2", .quantize = rh_quantize_avx2, .panels = rh_panels_avx2,
-    .pack = rh_pack_avx2, .dequantize = dequantize_row, .dots = dots, .tile = tile, .transpose = transpose, .dot = dot,
+    .pack = rh_pack_avx2, .dequantize = dequantize_row, .dots = dots, .tile = tile,
+    .narrow = rh_narrow_avx2, .widen = rh_widen_avx2, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
     .soften = soften, .rotate = rotate,
 };

@@ -255,7 +255,8 @@ static float soften(float *x, int n, int first, int last, float factor, float ca
 const rh_cpu_kernels rh_cpu_avx512 = {
     .name = "cpu/avx512", .nf4 = &rh_cpu_avx2, .quantize = rh_quantize_avx512, .panels = rh_panels_avx512,
     .pack = rh_pack_avx512, .dequantize = dequantize_row, .dots = dots,
-    .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .transpose = transpose, .dot = dot,
+    .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile,
+    .narrow = rh_narrow_avx2, .widen = rh_widen_avx2, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
     .soften = soften, .rotate = rotate,
 };

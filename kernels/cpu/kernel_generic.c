@@ -165,6 +165,16 @@ static void tile(float *c, size_t ldc, bool add, const float *a, size_t lda, con
     }
 }
 
+static void narrow(uint16_t *out, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) out[i] = rh_f32_to_f16(x[i] > 65504.0f ? 65504.0f : x[i] < -65504.0f ? -65504.0f : x[i]);
+}
+
+static void widen(float *out, const uint16_t *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) out[i] = rh_f16_to_f32(x[i]);
+}
+
 static void transpose(float *out, size_t ldo, const float *const *rows, int32_t n, int32_t d)
 {
     for (int32_t c = 0; c < d; c++)
@@ -173,6 +183,7 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 
 const rh_cpu_kernels rh_cpu_generic = {
     .name = "cpu/generic", .quantize = quantize, .panels = panels, .pack = rh_pack_generic, .dequantize = dequantize_row,
-    .dots = dots, .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
+    .dots = dots, .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .narrow = narrow, .widen = widen,
+    .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
     .glu = glu, .softcap = softcap, .soften = soften, .rotate = rotate,
 };

@@ -101,12 +101,15 @@ void rh_cpu_softcap(rh_backend *be, rh_buf *x, int64_t n, float cap)
     rh_cpu_run(rh_cpu_of(be), n_items(n), softcap_item, &j);
 }
 
-void rh_cpu_scatter_rows(rh_backend *be, rh_buf *dst, const int32_t *slots, const rh_buf *src,
+void rh_cpu_scatter_rows(rh_backend *be, rh_buf *dst, rh_dtype t, const int32_t *slots, const rh_buf *src,
                          int32_t n, int32_t width)
 {
-    (void)be;
-    for (int32_t i = 0; i < n; i++)
-        memcpy(row_of(dst, slots[i], width), row_of(src, i, width), (size_t)width * sizeof(float));
+    const rh_cpu_kernels *k = rh_cpu_of(be)->k;
+    for (int32_t i = 0; i < n; i++) {
+        const float *row = row_of(src, i, width);
+        if (t == RH_F16) k->narrow((uint16_t *)(void *)dst->data + (size_t)slots[i] * (size_t)width, row, width);
+        else memcpy(row_of(dst, slots[i], width), row, (size_t)width * sizeof(float));
+    }
 }
 
 void rh_cpu_gather_rows(rh_backend *be, rh_buf *dst, int32_t dst_row, const rh_buf *src,

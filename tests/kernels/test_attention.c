@@ -60,10 +60,16 @@ static void place(scene *s, uint64_t *seed)
     s->slots = next;
 }
 
-static void make(scene *s, const kind *k, uint64_t *seed)
+/* Keys and values that float16 holds exactly: what is kept is then what went in. */
+static void halve(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) x[i] = rh_f16_to_f32(rh_f32_to_f16(x[i]));
+}
+
+static void make(scene *s, const kind *k, rh_dtype kv, uint64_t *seed)
 {
     memset(s, 0, sizeof *s);
-    s->p = (rh_attention_params){ k->heads, k->kv, k->dim, k->window, 1 / sqrtf((float)k->dim), k->softcap };
+    s->p = (rh_attention_params){ k->heads, k->kv, k->dim, k->window, 1 / sqrtf((float)k->dim), k->softcap, kv };
     s->n_groups = k->groups;
     for (int g = 0; g < k->groups; g++) {
         int32_t n = random_between(seed, (k->n + 1) / 2, k->n);
@@ -80,6 +86,10 @@ static void make(scene *s, const kind *k, uint64_t *seed)
     random_floats(seed, s->k, nk);
     random_floats(seed, s->v, nk);
     for (size_t i = 0; i < nq; i++) s->q[i] *= 2;
+    if (kv == RH_F16) {
+        halve(s->k, nk);
+        halve(s->v, nk);
+    }
 }
 
 static void drop(scene *s)
@@ -90,11 +100,24 @@ static void drop(scene *s)
     free(s->out);
 }
 
+/* x [slots, width] as a session keeps it. */
+static rh_buf *kept(rh_backend *be, const scene *s, const float *x)
+{
+    int32_t width = s->p.n_kv_heads * s->p.head_dim;
+    size_t n = (size_t)s->slots * (size_t)width;
+    int32_t *slots = must_malloc((size_t)s->slots * sizeof *slots);
+    for (int32_t i = 0; i < s->slots; i++) slots[i] = i;
+    rh_buf *from = buf_of(be, x, n), *to = buf_of(be, NULL, s->p.kv == RH_F16 ? n / 2 + 1 : n);
+    be->ops->scatter_rows(be, to, s->p.kv, slots, from, s->slots, width);
+    be->ops->buf_free(be, from);
+    free(slots);
+    return to;
+}
+
 static void run(rh_backend *be, scene *s)
 {
     size_t nq = (size_t)s->rows * (size_t)(s->p.n_heads * s->p.head_dim);
-    size_t nk = (size_t)s->slots * (size_t)(s->p.n_kv_heads * s->p.head_dim);
-    rh_buf *q = buf_of(be, s->q, nq), *k = buf_of(be, s->k, nk), *v = buf_of(be, s->v, nk), *o = buf_of(be, NULL, nq);
+    rh_buf *q = buf_of(be, s->q, nq), *k = kept(be, s, s->k), *v = kept(be, s, s->v), *o = buf_of(be, NULL, nq);
     assert_int_equal(be->ops->attention(be, o, q, k, v, s->groups, s->n_groups, &s->p, NULL), RH_OK);
     read_buf(be, s->out, o, nq);
     be->ops->buf_free(be, q);
@@ -152,9 +175,9 @@ static void check_isa(rh_isa isa)
     uint64_t seed = 3;
     for (int threads = 1; threads <= 3; threads += 2) {
         rh_backend *be = open_or_skip(isa, threads, false);
-        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        for (size_t i = 0; i < 2 * (sizeof kinds / sizeof *kinds); i++) {
             scene s;
-            make(&s, &kinds[i], &seed);
+            make(&s, &kinds[i / 2], i % 2 ? RH_F16 : RH_F32, &seed);
             run(be, &s);
             for (int g = 0; g < s.n_groups; g++)
                 for (int32_t r = 0; r < s.groups[g].n; r++)
@@ -177,7 +200,7 @@ static void check_extremes(rh_isa isa)
     static const kind small = { 2, 1, 32, 0, 0, 1, 8, 0 };
     scene s;
     rh_backend *be = open_or_skip(isa, 1, false);
-    make(&s, &small, &seed);
+    make(&s, &small, RH_F32, &seed);
     int32_t n = s.groups[0].n, width = 2 * 32;
     s.q[1 * width + 3] = NAN;                                           /* row 1, head 0 */
     s.k[(size_t)slot_of(&s.groups[0], n - 1) * 32 + 5] = NAN;            /* the last key */

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -255,6 +256,32 @@ static void check_rope(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
     free(positions);
 }
 
+/* Rows kept as float16: what is too large, too small, halfway between two, or no number. */
+static void check_halves(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
+{
+    static const float odd[] = {INFINITY, -INFINITY, NAN, 65504, 65519.9f, 65520, -1e30f, 6e-8f, 2.98e-8f, 1e-9f, -0.0f, 1.00048828125f};
+    size_t all = (size_t)n * (size_t)d;
+    float *x = must_malloc(all * sizeof *x), *out = must_malloc((all + 1) * sizeof *out);
+    int32_t *slots = must_malloc((size_t)n * sizeof *slots);
+    random_floats(seed, x, all);
+    for (size_t i = 0; i < all; i += 5) x[i] = odd[(i / 5) % (sizeof odd / sizeof *odd)];
+    for (int32_t i = 0; i < n; i++) slots[i] = n - 1 - i;
+    rh_buf *src = buf_of(be, x, all), *dst = buf_of(be, NULL, all / 2 + 1);
+    be->ops->scatter_rows(be, dst, RH_F16, slots, src, n, d);
+    read_buf(be, out, dst, all / 2 + 1);
+    for (size_t i = 0; i < all; i++) {
+        uint16_t got, want = rh_f32_to_f16(x[i] > 65504 ? 65504 : x[i] < -65504 ? -65504 : x[i]);
+        memcpy(&got, (const char *)out + 2 * ((size_t)slots[i / (size_t)d] * (size_t)d + i % (size_t)d), sizeof got);
+        if (isnan(x[i])) assert_true(isnan(rh_f16_to_f32(got)));
+        else assert_int_equal(got, want);
+    }
+    be->ops->buf_free(be, src);
+    be->ops->buf_free(be, dst);
+    free(x);
+    free(out);
+    free(slots);
+}
+
 static void check_moves(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
 {
     size_t all = (size_t)n * (size_t)d;
@@ -263,7 +290,7 @@ static void check_moves(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
     random_floats(seed, x, all);
     for (int32_t i = 0; i < n; i++) slots[i] = 2 * (n - 1 - i);
     rh_buf *src = buf_of(be, x, all), *dst = buf_of(be, NULL, 2 * all);
-    be->ops->scatter_rows(be, dst, slots, src, n, d);
+    be->ops->scatter_rows(be, dst, RH_F32, slots, src, n, d);
     read_buf(be, out, dst, 2 * all);
     for (int32_t i = 0; i < n; i++) {
         assert_memory_equal(out + (size_t)slots[i] * (size_t)d, x + (size_t)i * (size_t)d, (size_t)d * sizeof *x);
@@ -312,59 +339,83 @@ static void check_embed(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
     free(ids);
 }
 
-static void on_every_isa(check run)
-{
-    static const int32_t sizes[][2] = { { 1, 1 }, { 1, 640 }, { 3, 17 }, { 20, 64 }, { 70, 576 } };
-    for (int isa = RH_ISA_GENERIC; isa <= RH_ISA_AVX512; isa++) {
-        uint64_t seed = 21;
-        rh_backend *be = open_or_skip((rh_isa)isa, 2, false);
-        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) run(be, sizes[i][0], sizes[i][1], &seed);
-        rh_backend_free(be);
-    }
-}
-
-static void test_rmsnorm(void **state) { (void)state; on_every_isa(check_rmsnorm); }
-static void test_glu(void **state) { (void)state; on_every_isa(check_glu); }
-static void test_softcap(void **state) { (void)state; on_every_isa(check_softcap); }
-static void test_actions(void **state) { (void)state; on_every_isa(check_actions); }
-static void test_projections(void **state) { (void)state; on_every_isa(check_projections); }
-static void test_rope(void **state) { (void)state; on_every_isa(check_rope); }
-static void test_moves(void **state) { (void)state; on_every_isa(check_moves); }
-static void test_embed(void **state) { (void)state; on_every_isa(check_embed); }
-
 /* A NaN stays where it was, and only there. */
-static void test_nan(void **state)
+static void check_nan(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
 {
     enum { N = 40 };
-    (void)state;
-    for (int isa = RH_ISA_GENERIC; isa <= RH_ISA_AVX512; isa++) {
-        uint64_t seed = 2;
-        float x[N], y[N];
-        rh_backend *be = open_or_skip((rh_isa)isa, 1, false);
-        random_floats(&seed, x, N);
-        x[19] = NAN;
-        rh_buf *b = buf_of(be, x, N), *one = buf_of(be, x, N);
-        be->ops->softcap(be, b, N, 30);
+    float x[N], y[N];
+    (void)n;
+    (void)d;
+    random_floats(seed, x, N);
+    x[19] = NAN;
+    rh_buf *b = buf_of(be, x, N), *one = buf_of(be, x, N);
+    be->ops->softcap(be, b, N, 30);
+    read_buf(be, y, b, N);
+    for (int i = 0; i < N; i++) assert_int_equal(isnan(y[i]) != 0, i == 19);
+    for (int act = 0; act < 2; act++) {
+        be->ops->upload(be, b, 0, x, sizeof x);
+        be->ops->glu(be, b, b, one, 1, N, (rh_activation)act);
         read_buf(be, y, b, N);
         for (int i = 0; i < N; i++) assert_int_equal(isnan(y[i]) != 0, i == 19);
-        for (int act = 0; act < 2; act++) {
-            be->ops->upload(be, b, 0, x, sizeof x);
-            be->ops->glu(be, b, b, one, 1, N, (rh_activation)act);
-            read_buf(be, y, b, N);
-            for (int i = 0; i < N; i++) assert_int_equal(isnan(y[i]) != 0, i == 19);
-        }
-        be->ops->buf_free(be, b);
-        be->ops->buf_free(be, one);
-        rh_backend_free(be);
     }
+    be->ops->buf_free(be, b);
+    be->ops->buf_free(be, one);
+}
+
+/* What is forgotten is no longer promised; its neighbours are. */
+static void check_forget(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
+{
+    size_t all = (size_t)n * (size_t)d * 50;
+    float *x = must_malloc(all * sizeof *x), *out = must_malloc(all * sizeof *out);
+    random_floats(seed, x, all);
+    rh_buf *b = buf_of(be, x, all);
+    size_t from = (size_t)random_between(seed, 0, (int)all), to = (size_t)random_between(seed, (int)from, (int)all);
+    be->ops->buf_forget(be, b, from * sizeof *x, (to - from) * sizeof *x);
+    read_buf(be, out, b, all);
+    assert_memory_equal(out, x, from * sizeof *x);
+    assert_memory_equal(out + to, x + to, (all - to) * sizeof *x);
+    be->ops->upload(be, b, from * sizeof *x, x + from, (to - from) * sizeof *x);
+    read_buf(be, out, b, all);
+    assert_memory_equal(out, x, all * sizeof *x);
+    be->ops->buf_free(be, b);
+    free(x);
+    free(out);
+}
+
+/* ---- every check on every instruction set, as a test of its own ---------------------------------- */
+
+typedef struct trial {
+    char name[40];
+    check run;
+    rh_isa isa;
+} trial;
+
+static void on_isa(void **state)
+{
+    static const int32_t sizes[][2] = { { 1, 1 }, { 1, 640 }, { 3, 17 }, { 20, 64 }, { 70, 576 } };
+    const trial *t = *state;
+    uint64_t seed = 21;
+    rh_backend *be = open_or_skip(t->isa, 2, false);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) t->run(be, sizes[i][0], sizes[i][1], &seed);
+    rh_backend_free(be);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rmsnorm), cmocka_unit_test(test_glu),   cmocka_unit_test(test_softcap),
-        cmocka_unit_test(test_actions), cmocka_unit_test(test_rope),  cmocka_unit_test(test_moves),
-        cmocka_unit_test(test_embed),   cmocka_unit_test(test_nan),   cmocka_unit_test(test_projections),
+    static const struct { const char *name; check run; } checks[] = {
+        { "rmsnorm", check_rmsnorm }, { "glu", check_glu },       { "softcap", check_softcap },
+        { "actions", check_actions }, { "rope", check_rope },     { "moves", check_moves },
+        { "halves", check_halves },   { "embed", check_embed },   { "projections", check_projections },
+        { "nan", check_nan },         { "forget", check_forget },
     };
+    static const char *const isas[] = { "generic", "avx2", "avx512" };
+    enum { CHECKS = sizeof checks / sizeof *checks, ISAS = sizeof isas / sizeof *isas };
+    static trial trials[CHECKS * ISAS];
+    struct CMUnitTest tests[CHECKS * ISAS];
+    for (size_t i = 0; i < CHECKS * ISAS; i++) {
+        trials[i] = (trial){ .run = checks[i / ISAS].run, .isa = (rh_isa)(i % ISAS) };
+        snprintf(trials[i].name, sizeof trials[i].name, "%s/%s", checks[i / ISAS].name, isas[i % ISAS]);
+        tests[i] = (struct CMUnitTest){ .name = trials[i].name, .test_func = on_isa, .initial_state = &trials[i] };
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
