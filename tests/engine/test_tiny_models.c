@@ -1,6 +1,6 @@
 /* The forward pass against transformers, on the very small checkpoints of tests/data/models:
- * every hidden state and every logit, with float32 activations. Generator:
- * tests/generate/tiny_models.py. */
+ * every hidden state and every logit, with float32 activations. Generators:
+ * tests/generate/tiny_models.py and family_models.py. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/json.h"
 #include "golden.h"
@@ -117,16 +118,18 @@ static void run_all(const rh_model *m, const rh_safetensors *expected, prompt *p
     rh_session_free(s);
 }
 
+/* state: a folder, or a GGUF file in one. */
 static void test_model(void **state)
 {
     const char *name = *state;
+    const int folder = (int)strcspn(name, "/");
     char path[512];
     rh_error err = {0};
     rh_safetensors *expected = NULL;
     prompt prompts[MAX_PROMPTS];
-    snprintf(path, sizeof path, "%s/models/%s/tokens.json", RH_TEST_DATA, name);
+    snprintf(path, sizeof path, "%s/models/%.*s/tokens.json", RH_TEST_DATA, folder, name);
     int32_t count = read_prompts(prompts, path);
-    snprintf(path, sizeof path, "%s/models/%s/expected.safetensors", RH_TEST_DATA, name);
+    snprintf(path, sizeof path, "%s/models/%.*s/expected.safetensors", RH_TEST_DATA, folder, name);
     golden_ok(rh_safetensors_open(&expected, path, &err), &err);
     snprintf(path, sizeof path, "%s/models/%s", RH_TEST_DATA, name);
     rh_model *m = golden_open(path, true);
@@ -140,16 +143,20 @@ static void test_model(void **state)
 
 int main(void)
 {
-    static char gemma3_f32[] = "gemma3-f32", gemma3_bf16[] = "gemma3-bf16", gemma2_bf16[] = "gemma2-bf16",
-                llama_f32[] = "llama-f32", llama_bf16[] = "llama-bf16", gemma2_nf4[] = "gemma2-nf4", llama_nf4[] = "llama-nf4";
-    const struct CMUnitTest tests[] = {
-        {"gemma3, float32, three shards", test_model, NULL, NULL, gemma3_f32},
-        {"gemma3, bf16, linear rope scaling", test_model, NULL, NULL, gemma3_bf16},
-        {"gemma2, bf16, soft caps", test_model, NULL, NULL, gemma2_bf16},
-        {"llama, float32, tied", test_model, NULL, NULL, llama_f32},
-        {"llama, bf16, llama3 rope, own output matrix, shards", test_model, NULL, NULL, llama_bf16},
-        {"gemma2, NF4, scales quantised too", test_model, NULL, NULL, gemma2_nf4},
-        {"llama, NF4, blocks across rows", test_model, NULL, NULL, llama_nf4},
-    };
+    static char names[][24] = {"gemma3-f32", "gemma3-bf16", "gemma2-bf16", "llama-f32", "llama-bf16", "gemma2-nf4", "llama-nf4",
+                               "qwen2", "qwen2/model.gguf", "qwen2-window", "llama-bias", "llama-bias/model.gguf", "mistral",
+                               "mistral/model.gguf", "gemma2-layers", "gemma3-image", "gemma3-image-inner"};
+    static const char *const what[] = {
+        "gemma3, float32, three shards", "gemma3, bf16, linear rope scaling", "gemma2, bf16, soft caps",
+        "llama, float32, tied", "llama, bf16, llama3 rope, own output matrix, shards",
+        "gemma2, NF4, scales quantised too", "llama, NF4, blocks across rows",
+        "qwen2, biases of q, k and v, shards", "qwen2, GGUF", "qwen2, windows from a layer on, all layers' rope scaled",
+        "llama, biases everywhere, rope_parameters", "llama, GGUF, permuted biases, rope_freqs",
+        "mistral, a window on every layer", "mistral, GGUF that says llama",
+        "gemma2, layer_types, biases, one cap, odd shapes", "gemma3 in a multimodal checkpoint, class defaults, shards",
+        "gemma3 in a multimodal checkpoint, the inner prefix, rope by layer type"};
+    enum { N = sizeof names / sizeof *names };
+    struct CMUnitTest tests[N] = {0};
+    for (int i = 0; i < N; i++) tests[i] = (struct CMUnitTest){.name = what[i], .test_func = test_model, .initial_state = names[i]};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
