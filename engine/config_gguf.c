@@ -105,21 +105,21 @@ static bool is_neutral(const gguf_reader *r, const char *key, const char *name)
     return false;
 }
 
-static rh_status check_keys(const gguf_reader *r)
+static rh_status check_keys(const gguf_reader *r, const rh_family *f)
 {
     static const char *const known[] = {
         "embedding_length", "block_count", "attention.head_count", "attention.head_count_kv", "attention.key_length",
         "attention.value_length", "rope.dimension_count", "feed_forward_length", "context_length", "vocab_size",
         "attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.freq_base_swa", "rope.global.freq_base",
-        "rope.local.freq_base", "attention.sliding_window",
-        "attention.sliding_window_pattern", "attn_logit_softcapping", "final_logit_softcapping", "rope.scaling.type",
+        "rope.local.freq_base", "attention.sliding_window", "attention.sliding_window_pattern", "rope.scaling.type",
         "rope.scaling.factor", "rope.scale_linear", "rope.scaling.original_context_length", "rope.scaling.finetuned"};
     const size_t prefix = strlen(r->arch);
     for (int64_t i = 0; i < rh_gguf_n_keys(r->g); i++) {
-        const char *key = rh_gguf_key(r->g, i, NULL), *name = key + prefix + 1;
+        const char *key = rh_gguf_key(r->g, i, NULL);
         if (strncmp(key, r->arch, prefix) || key[prefix] != '.') continue;
-        /* Some files hold an image encoder too. */
-        bool fine = !strncmp(name, "vision.", 7) || !strncmp(name, "mm.", 3) || !rh_config_key_matters(name);
+        const char *name = key + prefix + 1;
+        const bool of_images = !strncmp(name, "vision.", 7) || !strncmp(name, "mm.", 3); /* in the same file */
+        bool fine = of_images || rh_family_says(f, name) || !rh_config_key_matters(name);
         for (size_t k = 0; !fine && k < sizeof known / sizeof *known; k++) fine = !strcmp(name, known[k]);
         if (!fine && !is_neutral(r, key, name)) return rh_config_refuse_key(key, r->path, r->err);
     }
@@ -180,8 +180,10 @@ rh_status rh_config_from_gguf(rh_model_config *out, const rh_family **family, co
     rh_config_defaults(&c, f);
     RH_TRY(read_sizes(&c, f, &r));
     c.norm_eps = (float)gguf_real(&r, "attention.layer_norm_rms_epsilon", -1);
-    c.attn_softcap = (float)gguf_real(&r, "attn_logit_softcapping", c.attn_softcap);
-    c.final_softcap = (float)gguf_real(&r, "final_logit_softcapping", c.final_softcap);
+    if (rh_family_says(f, "attn_logit_softcapping"))
+        c.attn_softcap = (float)gguf_real(&r, "attn_logit_softcapping", c.attn_softcap);
+    if (rh_family_says(f, "final_logit_softcapping"))
+        c.final_softcap = (float)gguf_real(&r, "final_logit_softcapping", c.final_softcap);
     RH_TRY(read_rope(&c, f, &r));
     if (c.n_layers > RH_MAX_LAYERS) return rh_config_check(&c, r.path, err);
     RH_TRY(read_windows(&c, f, &r));
@@ -192,7 +194,7 @@ rh_status rh_config_from_gguf(rh_model_config *out, const rh_family **family, co
     /* The 27b models divide by d/H instead of head_dim, which GGUF does not say. */
     rh_config_derive(&c, f, c.n_layers == f->n_layers_27b && c.n_heads > 0 ? (double)c.d_model / c.n_heads : 0);
     RH_TRY(rh_config_check(&c, r.path, err));
-    RH_TRY(check_keys(&r));
+    RH_TRY(check_keys(&r, f));
     *out = c;
     *family = f;
     return RH_OK;

@@ -217,13 +217,10 @@ static void check_keys(json_reader *r, const rh_family *f)
 {
     static const char *const known[] = {
         "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size",
-        "max_position_embeddings", "rms_norm_eps", "rope_theta", "rope_local_base_freq", "rope_scaling", "rope_parameters",
-        "attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar", "tie_word_embeddings",
+        "max_position_embeddings", "rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters", "tie_word_embeddings",
         "hidden_act", "hidden_activation", "sliding_window", "layer_types", "sliding_window_pattern",
-        /* read by one family only, and without effect on the others */
-        "max_window_layers",
-        /* repeat what others say, or concern what a call returns */
-        "_sliding_window_pattern", "sliding_window_size", "output_attentions", "output_hidden_states",
+        /* repeat what others say, mean nothing without them, or concern what a call returns */
+        "max_window_layers", "_sliding_window_pattern", "sliding_window_size", "output_attentions", "output_hidden_states",
         "output_router_logits", "cross_attention_hidden_size"};
     const char *key;
     json_t *v;
@@ -234,10 +231,7 @@ static void check_keys(json_reader *r, const rh_family *f)
                                                    (json_number_value(v) == 1 && rh_config_key_multiplies(key)));
         bool fine = nothing || neutral || !rh_config_key_matters(key);
         for (size_t k = 0; !fine && k < sizeof known / sizeof *known; k++) fine = !strcmp(key, known[k]);
-        fine = fine || (!strcmp(key, "use_sliding_window") && f->json_windows == RH_WINDOWS_FROM_LAYER);
-        fine = fine || (!strcmp(key, "attention_bias") && (f->says_attn_bias || f->qkv_bias));
-        fine = fine || (!strcmp(key, "mlp_bias") && f->says_mlp_bias);
-        if (!fine) {
+        if (!fine && !rh_family_says(f, key)) {
             json_refuse(r, key);
             return;
         }
@@ -301,12 +295,16 @@ static rh_status read_config(rh_model_config *c, const rh_family **family, const
     c->norm_plus_one = f->norm_plus_one;
     read_sizes(c, &r, f, r.object != root);
     c->norm_eps = (float)json_real_or(&r, "rms_norm_eps", 1e-6);
-    c->attn_softcap = (float)json_real_or_none(&r, "attn_logit_softcapping", c->attn_softcap);
-    c->final_softcap = (float)json_real_or_none(&r, "final_logit_softcapping", c->final_softcap);
+    if (rh_family_says(f, "attn_logit_softcapping"))
+        c->attn_softcap = (float)json_real_or_none(&r, "attn_logit_softcapping", c->attn_softcap);
+    if (rh_family_says(f, "final_logit_softcapping"))
+        c->final_softcap = (float)json_real_or_none(&r, "final_logit_softcapping", c->final_softcap);
+    if (r.object != root && c->final_softcap > 0) /* transformers caps the text model's logits only alone */
+        return json_refuse(&r, "final_logit_softcapping");
     const double scalar = json_real_or(&r, "query_pre_attn_scalar", f->query_scalar);
-    c->o_bias = f->says_attn_bias && json_is_true_at(&r, "attention_bias");
-    c->qkv_bias = c->qkv_bias || c->o_bias;
-    c->mlp_bias = f->says_mlp_bias && json_is_true_at(&r, "mlp_bias");
+    c->o_bias = !f->qkv_bias && rh_family_says(f, "attention_bias") && json_is_true_at(&r, "attention_bias");
+    c->qkv_bias = f->qkv_bias || c->o_bias;
+    c->mlp_bias = rh_family_says(f, "mlp_bias") && json_is_true_at(&r, "mlp_bias");
     c->tied = read_tied(&r, root, f);
     RH_TRY(r.status);
     if (c->n_layers > RH_MAX_LAYERS) return rh_config_check(c, path, err);

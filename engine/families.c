@@ -67,25 +67,28 @@ static const char *const hf_llama_names[RH_N_ROLES] = {
 /* Defaults: transformers' configuration_*.py, and for GGUF llama.cpp's loaders of the architecture. */
 static const rh_family families[] = {
     {.name = "gemma2", .model_types = {"gemma2"}, .embed_scaled = true, .post_norms = true,
-     .norm_plus_one = true, .says_attn_bias = true, .act = RH_ACT_GELU_TANH, .attn_softcap = 50,
-     .final_softcap = 30, .query_scalar = 256, .n_kv_heads = 4, .head_dim = 256, .window = 4096,
-     .gguf_window = 4096, .window_pattern = 2, .json_windows = RH_WINDOWS_PATTERN, .rope_theta = 10000,
-     .n_layers_27b = 46, .gguf = gguf_names, .hf = hf_gemma_names},
+     .norm_plus_one = true,
+     .says = {"attention_bias", "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping"},
+     .act = RH_ACT_GELU_TANH, .attn_softcap = 50, .final_softcap = 30, .query_scalar = 256, .n_kv_heads = 4,
+     .head_dim = 256, .window = 4096, .gguf_window = 4096, .window_pattern = 2, .json_windows = RH_WINDOWS_PATTERN,
+     .rope_theta = 10000, .n_layers_27b = 46, .gguf = gguf_names, .hf = hf_gemma_names},
     {.name = "gemma3", .model_types = {"gemma3_text", "gemma3"}, .multimodal = "gemma3",
      .text_sizes = {.d_model = 2304, .n_layers = 26, .n_heads = 8, .d_ff = 9216, .n_vocab = 262208, .n_ctx = 131072},
      .embed_scaled = true, .post_norms = true, .qk_norm = true, .norm_plus_one = true,
-     .says_attn_bias = true, .act = RH_ACT_GELU_TANH, .query_scalar = 256, .n_kv_heads = 4,
-     .head_dim = 256, .window = 4096, .window_pattern = 6, .json_windows = RH_WINDOWS_PATTERN,
-     .rope_theta = 1e6, .rope_theta_local = 10000, .n_layers_27b = 62, .gguf = gguf_names, .hf = hf_gemma_names},
-    {.name = "llama", .model_types = {"llama"}, .gguf_permutes_qk = true, .says_attn_bias = true,
-     .says_mlp_bias = true, .act = RH_ACT_SILU, .window_pattern = RH_EVERY_LAYER, .rope_theta = 10000,
-     .gguf = gguf_names, .hf = hf_llama_names},
+     .says = {"attention_bias", "query_pre_attn_scalar", "final_logit_softcapping", "rope_local_base_freq"},
+     .act = RH_ACT_GELU_TANH, .query_scalar = 256, .n_kv_heads = 4, .head_dim = 256, .window = 4096,
+     .window_pattern = 6, .json_windows = RH_WINDOWS_PATTERN, .rope_theta = 1e6, .rope_theta_local = 10000,
+     .n_layers_27b = 62, .gguf = gguf_names, .hf = hf_gemma_names},
+    {.name = "llama", .model_types = {"llama"}, .gguf_permutes_qk = true,
+     .says = {"attention_bias", "mlp_bias"}, .act = RH_ACT_SILU, .window_pattern = RH_EVERY_LAYER,
+     .rope_theta = 10000, .gguf = gguf_names, .hf = hf_llama_names},
     /* GGUF files of Mistral say llama. */
     {.name = "mistral", .model_types = {"mistral"}, .act = RH_ACT_SILU, .n_kv_heads = 8, .window = 4096,
      .window_pattern = RH_EVERY_LAYER, .json_windows = RH_WINDOWS_PATTERN, .rope_theta = 10000,
      .hf = hf_llama_names},
-    {.name = "qwen2", .model_types = {"qwen2"}, .qkv_bias = true, .act = RH_ACT_SILU, .n_kv_heads = 32,
-     .window = 4096, .json_windows = RH_WINDOWS_FROM_LAYER, .rope_theta = 10000, .gguf = gguf_names,
+    {.name = "qwen2", .model_types = {"qwen2"}, .qkv_bias = true,
+     .says = {"attention_bias" /* of q, k, v */, "use_sliding_window", "max_window_layers"}, .act = RH_ACT_SILU,
+     .n_kv_heads = 32, .window = 4096, .json_windows = RH_WINDOWS_FROM_LAYER, .rope_theta = 10000, .gguf = gguf_names,
      .hf = hf_llama_names},
 };
 enum { N_FAMILIES = sizeof families / sizeof *families };
@@ -111,6 +114,13 @@ const rh_family *rh_family_by_model_type(const char *name)
         for (int k = 0; k < 3 && families[i].model_types[k]; k++)
             if (!strcmp(families[i].model_types[k], name)) return &families[i];
     return NULL;
+}
+
+bool rh_family_says(const rh_family *f, const char *key)
+{
+    for (size_t i = 0; i < sizeof f->says / sizeof *f->says && f->says[i]; i++)
+        if (!strcmp(f->says[i], key)) return true;
+    return false;
 }
 
 void rh_family_list(char out[128], bool of_gguf)

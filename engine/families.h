@@ -38,7 +38,7 @@ typedef struct rh_family {
     bool norm_plus_one;          /* safetensors store w of (1+w); GGUF has 1 added */
     bool gguf_permutes_qk;       /* GGUF rows of q and k are interleaved pairs */
     bool qkv_bias;               /* always, whatever the config says */
-    bool says_attn_bias, says_mlp_bias; /* config.json's attention_bias, mlp_bias count */
+    const char *says[6];         /* settings that count here and are refused elsewhere, as transformers has it */
     rh_activation act;
     /* Where the file does not say: */
     float attn_softcap, final_softcap;
@@ -57,6 +57,7 @@ typedef struct rh_family {
 const rh_family *rh_family_by_name(const char *name);
 const rh_family *rh_family_by_architecture(const char *name, size_t len); /* of GGUF files */
 const rh_family *rh_family_by_model_type(const char *name);
+bool rh_family_says(const rh_family *f, const char *key);
 /* "gemma2, gemma3, llama", for messages: all of them, or those that GGUF files name. */
 void rh_family_list(char out[128], bool of_gguf);
 
