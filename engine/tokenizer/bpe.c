@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/utf8.h"
+#include "engine/tokenizer/normalize.h"
 #include "engine/tokenizer/pretokenize.h"
 #include "engine/tokenizer/vocab.h"
 
@@ -18,7 +19,8 @@ typedef struct merge {
 typedef struct bpe {
     rh_piece_table table;
     rh_pretokenizer *pre;
-    rh_pre_traits traits;
+    bool whole_words, marks_unknown, fuses_unknown; /* as in rh_bpe_parts */
+    int normal_form;
     int32_t byte_ids[256]; /* -1: the vocabulary has no such byte */
     merge *merges;         /* [mask + 1], open addressing */
     uint64_t mask;
@@ -97,6 +99,7 @@ typedef struct work { /* of one call */
     size_t symbols_cap, heap_n, heap_cap;
     rh_ends ends;
     rh_str spelled;
+    int32_t unknown_end; /* of the text, if the last token is an unknown byte of this word; or -1 */
 } work;
 
 static bool before(const candidate *a, const candidate *b)
@@ -167,12 +170,22 @@ static int32_t whole_word(const rh_tokenizer *t, work *w, const char *text, size
     return id >= 0 && t->types[id] == RH_TOKEN_NORMAL ? id : -1;
 }
 
+static rh_status push_unknown(const rh_tokenizer *t, work *w, rh_tokens *out, const symbol *s,
+                              int32_t base, rh_error *err)
+{
+    const bpe *b = t->state;
+    if (b->fuses_unknown && w->unknown_end == s->start) out->items[out->n - 1].end = base + s->end;
+    else RH_TRY(rh_tokens_push(out, (rh_token){ t->unk, base + s->start, base + s->end }, err));
+    w->unknown_end = s->end;
+    return RH_OK;
+}
+
 static rh_status encode_word(const rh_tokenizer *t, work *w, rh_tokens *out, const char *text,
                              size_t start, size_t end, int32_t base, rh_error *err)
 {
     const bpe *b = t->state;
     size_t n = end - start;
-    if (b->traits.whole_words) {
+    if (b->whole_words) {
         int32_t id = whole_word(t, w, text, start, end);
         if (w->spelled.failed) return rh_fail_nomem(err);
         if (id >= 0)
@@ -185,19 +198,25 @@ static rh_status encode_word(const rh_tokenizer *t, work *w, rh_tokens *out, con
                                   i + 1 < n ? (int32_t)i + 1 : -1, at, at + 1 };
     }
     w->heap_n = 0;
+    w->unknown_end = -1;
     for (size_t i = 0; i + 1 < n; i++)
         if (!consider(b, w, (int32_t)i)) return rh_fail_nomem(err);
     if (!merge_all(b, w)) return rh_fail_nomem(err);
     for (int32_t i = 0; i >= 0; i = w->symbols[i].next) {
         const symbol *s = &w->symbols[i];
-        if (s->id < 0) continue; /* left out, as in llama.cpp */
+        if (s->id < 0 && !b->marks_unknown) continue; /* left out, as in llama.cpp */
+        if (s->id < 0) {
+            RH_TRY(push_unknown(t, w, out, s, base, err));
+            continue;
+        }
+        w->unknown_end = -1;
         RH_TRY(rh_tokens_push(out, (rh_token){ s->id, base + s->start, base + s->end }, err));
     }
     return RH_OK;
 }
 
-static rh_status bpe_encode(const rh_tokenizer *t, rh_tokens *out, const char *text, size_t len,
-                            int32_t base, rh_error *err)
+static rh_status encode_words(const rh_tokenizer *t, rh_tokens *out, const char *text, size_t len,
+                              int32_t base, rh_error *err)
 {
     const bpe *b = t->state;
     work w = { 0 };
@@ -208,6 +227,28 @@ static rh_status bpe_encode(const rh_tokenizer *t, rh_tokens *out, const char *t
     free(w.heap);
     free(w.ends.items);
     rh_str_free(&w.spelled);
+    return status;
+}
+
+static rh_status bpe_encode(const rh_tokenizer *t, rh_tokens *out, const char *text, size_t len,
+                            bool first, int32_t base, rh_error *err)
+{
+    const bpe *b = t->state;
+    rh_normalized n;
+    size_t from = out->n;
+    (void)first;
+    bool normal = b->normal_form == RH_FORM_NONE;
+    if (!normal) RH_TRY(rh_is_normal(&normal, b->normal_form, text, len, err));
+    if (normal) return encode_words(t, out, text, len, base, err);
+    RH_TRY(rh_normalize(&n, b->normal_form, text, len, err));
+    rh_status status = n.text.len ? encode_words(t, out, n.text.data, n.text.len, 0, err) : RH_OK;
+    for (size_t i = from; i < out->n; i++) { /* back to bytes of the text; each has at least one */
+        rh_token *k = &out->items[i];
+        int32_t begin = (int32_t)n.origin[k->start], end = (int32_t)n.origin[k->end];
+        k->start = base + begin;
+        k->end = base + (end > begin ? end : begin + 1);
+    }
+    rh_normalized_free(&n);
     return status;
 }
 
@@ -228,14 +269,15 @@ static void bpe_free(rh_tokenizer *t)
     free(b);
 }
 
-static const rh_vocab_kind byte_level = { bpe_encode, bpe_decode, bpe_find, bpe_free };
+static const rh_vocab_kind byte_level = { "byte-level BPE", bpe_encode, bpe_decode, bpe_find, bpe_free };
 
 static rh_status load_pieces(bpe *b, const rh_tokenizer *t, rh_error *err)
 {
     RH_TRY(rh_piece_table_init(&b->table, t->pieces, t->n, err));
     for (int32_t id = 0; id < t->n; id++) {
-        int32_t there = rh_piece_table_put(&b->table, id);
         char shown[192];
+        if (!t->pieces[id].len) continue; /* an id that a folder's vocabulary leaves out */
+        int32_t there = rh_piece_table_put(&b->table, id);
         if (there != id)
             return rh_fail(err, RH_EFORMAT, "tokens %d and %d are both %s", there, id,
                            rh_show_piece(t->pieces[id], shown));
@@ -262,24 +304,36 @@ static int32_t find_result(const rh_piece_table *t, int32_t n, int32_t last, con
     return rh_piece_table_find(t, joint, len);
 }
 
-/* "left right": both and their joint must be tokens. The space is no letter of the alphabet. */
-static rh_status load_merge(bpe *b, int32_t *last, int32_t n, rh_bytes m, int32_t rank, char *joint,
-                            rh_error *err)
+rh_status rh_merge_split(rh_bytes pair[2], rh_bytes line, int64_t rank, rh_error *err)
 {
     char shown[192];
-    const char *space = m.len > 2 ? memchr(m.data + 1, ' ', m.len - 2) : NULL;
-    if (!space || m.len > 2 * UINT16_MAX)
-        return rh_fail(err, RH_EFORMAT, "merge %d, %s, is not two tokens with a space between",
-                       rank, rh_show_piece(m, shown));
-    size_t n_left = (size_t)(space - m.data), n_right = m.len - n_left - 1;
-    memcpy(joint, m.data, n_left);
-    memcpy(joint + n_left, space + 1, n_right);
-    int32_t left = rh_piece_table_find(&b->table, m.data, n_left);
-    int32_t right = rh_piece_table_find(&b->table, space + 1, n_right);
-    int32_t id = *last = find_result(&b->table, n, *last, joint, n_left + n_right);
+    const char *space = line.len > 2 ? memchr(line.data + 1, ' ', line.len - 2) : NULL;
+    if (!space)
+        return rh_fail(err, RH_EFORMAT, "merge %lld, %s, is not two tokens with a space between",
+                       (long long)rank, rh_show_piece(line, shown));
+    size_t n = (size_t)(space - line.data);
+    pair[0] = (rh_bytes){ line.data, n };
+    pair[1] = (rh_bytes){ space + 1, line.len - n - 1 };
+    return RH_OK;
+}
+
+/* Both parts and their joint must be tokens. joint: room for 2 * UINT16_MAX bytes. */
+static rh_status load_merge(bpe *b, int32_t *last, int32_t n, const rh_bytes parts[2], int32_t rank,
+                            char *joint, rh_error *err)
+{
+    char l[192], r[192];
+    const rh_bytes a = parts[0], c = parts[1];
+    if (a.len > UINT16_MAX || c.len > UINT16_MAX)
+        return rh_fail(err, RH_EFORMAT, "merge %d is of %zu and %zu bytes; %d are possible", rank, a.len, c.len,
+                       UINT16_MAX);
+    memcpy(joint, a.data, a.len);
+    memcpy(joint + a.len, c.data, c.len);
+    int32_t left = rh_piece_table_find(&b->table, a.data, a.len);
+    int32_t right = rh_piece_table_find(&b->table, c.data, c.len);
+    int32_t id = *last = find_result(&b->table, n, *last, joint, a.len + c.len);
     if (left < 0 || right < 0 || id < 0)
-        return rh_fail(err, RH_EFORMAT, "merge %d, %s: %s not in the vocabulary", rank,
-                       rh_show_piece(m, shown),
+        return rh_fail(err, RH_EFORMAT, "merge %d, %s %s: %s not in the vocabulary", rank,
+                       rh_show_piece(a, l), rh_show_piece(c, r),
                        left < 0 ? "the left part is" : right < 0 ? "the right part is" : "the result is");
     uint64_t pair = (uint64_t)left << 32 | (uint32_t)right, i = pair_hash(pair) & b->mask;
     while (b->merges[i].pair != NO_PAIR && b->merges[i].pair != pair) i = (i + 1) & b->mask;
@@ -287,11 +341,9 @@ static rh_status load_merge(bpe *b, int32_t *last, int32_t n, rh_bytes m, int32_
     return RH_OK;
 }
 
-static rh_status load_merges(bpe *b, int32_t n_vocab, rh_gguf *g, rh_error *err)
+static rh_status load_merges(bpe *b, int32_t n_vocab, const rh_bpe_parts *parts, rh_error *err)
 {
-    const rh_bytes *lines;
-    int64_t n;
-    RH_TRY(rh_gguf_strings(&lines, &n, g, "tokenizer.ggml.merges", err));
+    const int64_t n = parts->n_merges;
     if (n > 1 << 24) return rh_fail(err, RH_EFORMAT, "%lld merges are too many", (long long)n);
     uint64_t size = 16;
     while (size < 2 * (uint64_t)n) size *= 2;
@@ -302,23 +354,50 @@ static rh_status load_merges(bpe *b, int32_t n_vocab, rh_gguf *g, rh_error *err)
     if (!status) memset(b->merges, 0xFF, size * sizeof *b->merges);
     int32_t last = -1;
     for (int64_t i = 0; !status && i < n; i++)
-        status = load_merge(b, &last, n_vocab, lines[i], (int32_t)i, joint, err);
+        status = load_merge(b, &last, n_vocab, parts->merges[i], (int32_t)i, joint, err);
     free(joint);
     return status;
+}
+
+rh_status rh_bpe_attach_parts(rh_tokenizer *t, rh_bpe_parts *parts, rh_error *err)
+{
+    bpe *b = rh_calloc(1, sizeof *b);
+    if (!b) {
+        rh_pretokenizer_free(parts->pre);
+        parts->pre = NULL;
+        return rh_fail_nomem(err);
+    }
+    b->pre = parts->pre;
+    parts->pre = NULL;
+    b->whole_words = parts->whole_words;
+    b->marks_unknown = parts->marks_unknown;
+    b->fuses_unknown = parts->fuses_unknown;
+    b->normal_form = parts->normal_form;
+    t->state = b;
+    t->kind = &byte_level; /* from here rh_tokenizer_free frees all */
+    RH_TRY(load_pieces(b, t, err));
+    return load_merges(b, t->n, parts, err);
 }
 
 rh_status rh_bpe_attach(rh_tokenizer *t, rh_gguf *g, rh_error *err)
 {
     rh_bytes pre = { "default", 7 };
+    rh_pre_traits traits = { 0 };
+    rh_bpe_parts parts = { 0 };
+    const rh_bytes *lines;
     if (rh_gguf_has(g, "tokenizer.ggml.pre"))
         RH_TRY(rh_gguf_string(&pre, g, "tokenizer.ggml.pre", err));
-    bpe *b = rh_calloc(1, sizeof *b);
-    if (!b) return rh_fail_nomem(err);
-    t->state = b;
-    t->kind = &byte_level; /* from here rh_tokenizer_free frees all */
-    RH_TRY(rh_pretokenizer_new(&b->pre, &b->traits, pre.data, pre.len, err));
-    RH_TRY(load_pieces(b, t, err));
-    RH_TRY(load_merges(b, t->n, g, err));
-    if (!rh_gguf_has(g, "tokenizer.ggml.add_bos_token")) t->adds_bos = b->traits.adds_bos;
-    return RH_OK;
+    RH_TRY(rh_gguf_strings(&lines, &parts.n_merges, g, "tokenizer.ggml.merges", err));
+    rh_bytes(*pairs)[2] = rh_calloc((size_t)parts.n_merges, sizeof *pairs);
+    rh_status status = pairs ? rh_pretokenizer_new(&parts.pre, &traits, pre.data, pre.len, err) : rh_fail_nomem(err);
+    for (int64_t i = 0; i < parts.n_merges && !status; i++) status = rh_merge_split(pairs[i], lines[i], i, err);
+    if (!status) {
+        parts.merges = pairs;
+        parts.whole_words = traits.whole_words;
+        status = rh_bpe_attach_parts(t, &parts, err);
+        if (!rh_gguf_has(g, "tokenizer.ggml.add_bos_token")) t->adds_bos = traits.adds_bos;
+    }
+    rh_pretokenizer_free(parts.pre);
+    free(pairs);
+    return status;
 }

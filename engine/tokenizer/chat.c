@@ -144,7 +144,7 @@ static rh_status put_bos(turn *u)
 static rh_status put_bytes(turn *u, const char *text, size_t len)
 {
     size_t from = u->out->n;
-    RH_TRY(rh_tokenize(u->t, u->out, text, len, u->special, 0, u->err));
+    RH_TRY(rh_tokenize_part(u->t, u->out, text, len, u->special, false, 0, u->err));
     for (size_t i = from; i < u->out->n; i++) u->out->items[i].start = u->out->items[i].end = 0;
     return RH_OK;
 }
@@ -167,7 +167,7 @@ static rh_status put_user(turn *u, const char *before, size_t before_len)
         rh_str_free(&s);
         return rh_fail_nomem(u->err);
     }
-    status = rh_tokenize(u->t, u->out, s.data ? s.data : "", s.len, u->special, 0, u->err);
+    status = rh_tokenize_part(u->t, u->out, s.data ? s.data : "", s.len, u->special, false, 0, u->err);
     rh_str_free(&s);
     if (status) return status;
     int32_t shift = (int32_t)before_len;
@@ -188,9 +188,7 @@ static rh_status put_user(turn *u, const char *before, size_t before_len)
 /* Python's str.strip(), which Jinja's trim is. */
 static bool is_space(uint32_t c)
 {
-    return (c >= 9 && c <= 13) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
-           c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202F || c == 0x205F || c == 0x3000;
+    return rh_is_white_space(c) || (c >= 0x1C && c <= 0x1F);
 }
 
 static rh_bytes trimmed(const char *text, size_t len)

@@ -22,6 +22,8 @@ static bool is_held_control(rh_bytes p)
 
 static uint8_t when(const rh_tokenizer *t, int32_t id)
 {
+    if (t->added && t->added[id]) return t->added[id] & RH_ADDED_SPECIAL ? CUT_SPECIAL : CUT_ALWAYS;
+    if (t->added) return t->types[id] == RH_TOKEN_UNKNOWN || t->types[id] == RH_TOKEN_CONTROL ? CUT_SPECIAL : 0;
     bool may_be_held = t->pieces[id].len >= 4 && t->pieces[id].len <= 18;
     switch (t->types[id]) {
     case RH_TOKEN_UNKNOWN:
@@ -115,6 +117,7 @@ rh_status rh_cut_find(int32_t **marks, const rh_tokenizer *t, const char *text, 
 {
     uint8_t wanted = special ? CUT_ALWAYS | CUT_SPECIAL : CUT_ALWAYS;
     *marks = NULL;
+    if (t->added) return rh_added_find(marks, t, text, len, special, err);
     if (!len || !t->n_cut_lengths || !may_occur(t, text, len, wanted)) return RH_OK;
     int32_t *m = rh_calloc(len, sizeof *m);
     if (!m) return rh_fail_nomem(err);

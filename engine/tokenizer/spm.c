@@ -6,51 +6,8 @@
 #include <string.h>
 
 #include "engine/tokenizer/sentencepiece.h"
+#include "engine/tokenizer/spm_proto.h"
 #include "engine/tokenizer/vocab.h"
-
-/* ---- protobuf: key = field << 3 | wire type; 0 varint, 2 length and bytes, 5 four bytes ---- */
-
-static size_t put_varint(char *to, uint64_t v)
-{
-    size_t n = 0;
-    for (; v >= 0x80; v >>= 7) to[n++] = (char)(v | 0x80);
-    to[n++] = (char)v;
-    return n;
-}
-
-static size_t put_int(char *to, int field, uint64_t v)
-{
-    size_t n = put_varint(to, (uint64_t)field << 3);
-    return n + put_varint(to + n, v);
-}
-
-static void put_message(rh_str *s, int field, const char *bytes, size_t len)
-{
-    char head[20];
-    size_t n = put_varint(head, (uint64_t)field << 3 | 2);
-    rh_str_add(s, head, n + put_varint(head + n, len));
-    rh_str_add(s, bytes, len);
-}
-
-enum { SP_NORMAL = 1, SP_UNKNOWN = 2, SP_CONTROL = 3, SP_BYTE = 6 };
-
-/* SentencePiece { piece = 1; score = 2 (float); type = 3 } as field 1 of the model. */
-static void put_piece(rh_str *s, rh_bytes piece, float score, int type)
-{
-    char head[40], length[10];
-    uint32_t bits;
-    memcpy(&bits, &score, 4);
-    char tail[] = { 2 << 3 | 5, (char)bits, (char)(bits >> 8), (char)(bits >> 16),
-                    (char)(bits >> 24), 3 << 3, (char)type };
-    size_t inner = 1 + put_varint(length, piece.len) + piece.len + sizeof tail;
-    size_t n = put_varint(head, 1 << 3 | 2);
-    n += put_varint(head + n, inner);
-    n += put_varint(head + n, 1 << 3 | 2);
-    n += put_varint(head + n, piece.len);
-    rh_str_add(s, head, n);
-    rh_str_add(s, piece.data, piece.len);
-    rh_str_add(s, tail, sizeof tail);
-}
 
 /* User-defined tokens are cut out of the text before the library sees it, in llama.cpp's order;
  * as control tokens they keep their ids and match nothing. Unused ones match, as in llama.cpp. */
@@ -70,17 +27,18 @@ static rh_status build_proto(rh_str *s, const rh_tokenizer *t, const float *scor
 {
     bool bytes = false;
     for (int32_t id = 0; id < t->n; id++) {
-        bytes |= proto_type(t, id) == SP_BYTE;
-        put_piece(s, t->pieces[id], scores[id], proto_type(t, id));
+        const rh_sp_entry e = { t->pieces[id], scores[id], proto_type(t, id) };
+        bytes |= e.type == SP_BYTE;
+        rh_proto_put_piece(s, &e);
     }
     char spec[40];
-    size_t n = put_int(spec, 3, 2); /* TrainerSpec: model_type = 3 (2: BPE), byte_fallback = 35 */
-    n += put_int(spec + n, 35, bytes);
-    put_message(s, 2, spec, n);
-    n = put_int(spec, 3, 0); /* NormalizerSpec: add_dummy_prefix = 3, */
-    n += put_int(spec + n, 4, 0); /* remove_extra_whitespaces = 4, */
-    n += put_int(spec + n, 5, 1); /* escape_whitespaces = 5 */
-    put_message(s, 3, spec, n);
+    size_t n = rh_proto_put_int(spec, 3, 2); /* TrainerSpec: model_type = 3 (2: BPE), byte_fallback = 35 */
+    n += rh_proto_put_int(spec + n, 35, bytes);
+    rh_proto_put_message(s, 2, spec, n);
+    n = rh_proto_put_int(spec, 3, 0); /* NormalizerSpec: add_dummy_prefix = 3, */
+    n += rh_proto_put_int(spec + n, 4, 0); /* remove_extra_whitespaces = 4, */
+    n += rh_proto_put_int(spec + n, 5, 1); /* escape_whitespaces = 5 */
+    rh_proto_put_message(s, 3, spec, n);
     return s->failed ? rh_fail_nomem(err) : RH_OK;
 }
 
@@ -112,7 +70,7 @@ static rh_status append(rh_tokens *out, const rh_sp_piece *pieces, size_t n, uin
 }
 
 static rh_status spm_encode(const rh_tokenizer *t, rh_tokens *out, const char *text, size_t len,
-                            int32_t base, rh_error *err)
+                            bool first, int32_t base, rh_error *err)
 {
     rh_status status;
     char message[256];
@@ -120,7 +78,7 @@ static rh_status spm_encode(const rh_tokenizer *t, rh_tokens *out, const char *t
     rh_sp_piece *pieces = NULL;
     size_t n = 0;
     const char *input = text;
-    size_t prefix = t->space_prefix ? 1 : 0;
+    size_t prefix = t->space_prefix && (first || !t->prefix_first_only) ? 1 : 0;
     if (prefix) {
         rh_str_add(&spaced, " ", 1);
         rh_str_add(&spaced, text, len);
@@ -157,7 +115,8 @@ static void spm_decode(rh_str *out, rh_bytes piece)
 
 static int32_t spm_find(const rh_tokenizer *t, const char *bytes, size_t n)
 {
-    return rh_sp_find(t->state, bytes, n);
+    int32_t id = rh_piece_table_find(&t->cut, bytes, n); /* a folder's added tokens are only there */
+    return id >= 0 ? id : rh_sp_find(t->state, bytes, n);
 }
 
 static void spm_free(rh_tokenizer *t)
@@ -165,7 +124,7 @@ static void spm_free(rh_tokenizer *t)
     rh_sp_free(t->state);
 }
 
-static const rh_vocab_kind spm = { spm_encode, spm_decode, spm_find, spm_free };
+static const rh_vocab_kind spm = { "SentencePiece", spm_encode, spm_decode, spm_find, spm_free };
 
 static rh_status check_scores(const float *scores, int32_t n, rh_error *err)
 {
@@ -182,12 +141,22 @@ static rh_status find_unknown(rh_tokenizer *t, rh_error *err)
     return t->unk < 0 ? rh_fail(err, RH_EFORMAT, "the vocabulary has no unknown token") : RH_OK;
 }
 
+rh_status rh_spm_attach_proto(rh_tokenizer *t, const rh_str *proto, rh_error *err)
+{
+    char message[256];
+    rh_sp *sp = NULL;
+    rh_status status = rh_sp_load(&sp, proto->data, proto->len, message);
+    if (status == RH_ENOMEM) return rh_fail_nomem(err);
+    if (status) return rh_fail(err, status, "libsentencepiece refuses the vocabulary: %s", message);
+    t->state = sp;
+    t->kind = &spm;
+    return RH_OK;
+}
+
 rh_status rh_spm_attach(rh_tokenizer *t, rh_gguf *g, rh_error *err)
 {
     rh_status status;
-    char message[256];
     rh_str proto = { 0 };
-    rh_sp *sp = NULL;
     RH_TRY(find_unknown(t, err));
     float *scores = rh_calloc((size_t)t->n, sizeof *scores);
     if (!scores) return rh_fail_nomem(err);
@@ -201,13 +170,7 @@ rh_status rh_spm_attach(rh_tokenizer *t, rh_gguf *g, rh_error *err)
     if ((status = rh_gguf_floats(scores, n, g, "tokenizer.ggml.scores", err))) goto done;
     if ((status = check_scores(scores, t->n, err))) goto done;
     if ((status = build_proto(&proto, t, scores, err))) goto done;
-    status = rh_sp_load(&sp, proto.data, proto.len, message);
-    if (status == RH_ENOMEM) rh_fail_nomem(err);
-    else if (status)
-        rh_fail(err, status, "libsentencepiece refuses the vocabulary: %s", message);
-    if (status) goto done;
-    t->state = sp;
-    t->kind = &spm;
+    status = rh_spm_attach_proto(t, &proto, err);
 done:
     rh_str_free(&proto);
     free(scores);

@@ -19,9 +19,15 @@ static rh_status load_pieces(rh_tokenizer *t, rh_gguf *g, rh_error *err)
         return rh_fail(err, RH_EFORMAT, "a vocabulary of %lld tokens; 1 to %d are possible",
                        (long long)n, MAX_TOKENS);
     t->n = (int32_t)n;
+    return rh_pieces_check(t, err);
+}
+
+rh_status rh_pieces_check(const rh_tokenizer *t, rh_error *err)
+{
     for (int32_t id = 0; id < t->n; id++) {
         rh_bytes p = t->pieces[id];
         char shown[192];
+        if (!p.len && t->types && t->types[id] == RH_TOKEN_UNUSED) continue;
         if (!p.len) return rh_fail(err, RH_EFORMAT, "token %d is empty", id);
         if (p.len > MAX_PIECE)
             return rh_fail(err, RH_EFORMAT, "token %d is %zu bytes long; %d are possible", id, p.len,
@@ -119,7 +125,7 @@ rh_status rh_tokenizer_from_gguf(rh_tokenizer **out, rh_gguf *g, rh_error *err)
     if (status) rh_tokenizer_free(t);
     else
         *out = t;
-    return status;
+    return rh_in_file(status, err, rh_gguf_map(g)->path);
 }
 
 void rh_tokenizer_free(rh_tokenizer *t)
@@ -128,6 +134,8 @@ void rh_tokenizer_free(rh_tokenizer *t)
     if (t->kind) t->kind->free(t);
     rh_cut_free(t);
     free(t->types);
+    free(t->added);
+    rh_arena_free(t->memory);
     free(t);
 }
 
@@ -160,6 +168,12 @@ static rh_status check_text(const char *text, size_t len, int32_t base, rh_error
 rh_status rh_tokenize(const rh_tokenizer *t, rh_tokens *out, const char *text, size_t len,
                       bool special, int32_t base, rh_error *err)
 {
+    return rh_tokenize_part(t, out, text, len, special, true, base, err);
+}
+
+rh_status rh_tokenize_part(const rh_tokenizer *t, rh_tokens *out, const char *text, size_t len,
+                           bool special, bool first, int32_t base, rh_error *err)
+{
     int32_t *marks = NULL;
     RH_TRY(check_text(text, len, base, err));
     RH_TRY(rh_cut_find(&marks, t, text, len, special, err));
@@ -168,13 +182,14 @@ rh_status rh_tokenize(const rh_tokenizer *t, rh_tokens *out, const char *text, s
     for (size_t i = 0, end; !status && i < len; i = end) {
         int32_t at = base + (int32_t)i;
         if (marks && marks[i] >= 0) {
-            end = i + t->pieces[marks[i]].len;
+            end = i + 1;
+            while (end < len && marks[end] == -2) end++;
             status = rh_tokens_push(out, (rh_token){ marks[i], at, base + (int32_t)end }, err);
             continue;
         }
         end = marks ? i + 1 : len;
         while (end < len && marks[end] == -1) end++;
-        status = t->kind->encode(t, out, text + i, end - i, at, err);
+        status = t->kind->encode(t, out, text + i, end - i, first && !i, at, err);
     }
     free(marks);
     if (status) out->n = n_before;
@@ -228,6 +243,7 @@ bool rh_token_is_control(const rh_tokenizer *t, int32_t id)
     return known(t, id) && (t->types[id] == RH_TOKEN_CONTROL || t->types[id] == RH_TOKEN_UNKNOWN);
 }
 
+const char *rh_tokenizer_kind(const rh_tokenizer *t) { return t->kind->name; }
 int32_t rh_tokenizer_n_vocab(const rh_tokenizer *t) { return t->n; }
 int32_t rh_tokenizer_bos(const rh_tokenizer *t) { return t->bos; }
 int32_t rh_tokenizer_eos(const rh_tokenizer *t) { return t->eos; }

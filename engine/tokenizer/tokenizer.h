@@ -35,6 +35,7 @@ void rh_token_text(const rh_tokenizer *t, rh_str *out, int32_t id, bool control)
 rh_bytes rh_token_piece(const rh_tokenizer *t, int32_t id);
 bool rh_token_is_control(const rh_tokenizer *t, int32_t id);
 
+const char *rh_tokenizer_kind(const rh_tokenizer *t); /* "SentencePiece" or "byte-level BPE" */
 int32_t rh_tokenizer_n_vocab(const rh_tokenizer *t);
 int32_t rh_tokenizer_bos(const rh_tokenizer *t); /* -1: none */
 int32_t rh_tokenizer_eos(const rh_tokenizer *t);

@@ -86,3 +86,10 @@ const char *rh_show_piece(rh_bytes piece, char buffer[192])
     *p = 0;
     return buffer;
 }
+
+bool rh_is_white_space(uint32_t c)
+{
+    return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+           c == 0x205F || c == 0x3000;
+}

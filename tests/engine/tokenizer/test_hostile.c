@@ -78,9 +78,9 @@ static const hostile cases[] = {
     { "no merges", BPE, no_merges, RH_ENAME, "tokenizer.ggml.merges" },
     { "merge of one", BPE, merge_one, RH_EFORMAT, "merge 3, 'ab', is not two tokens" },
     { "merge of a space", BPE, merge_space, RH_EFORMAT, "merge 3, ' a', is not two tokens" },
-    { "merge, left", BPE, merge_left, RH_EFORMAT, "'zz a': the left part is not in" },
-    { "merge, right", BPE, merge_right, RH_EFORMAT, "'a zz': the right part is not in" },
-    { "merge, result", BPE, merge_result, RH_EFORMAT, "'a d': the result is not in" },
+    { "merge, left", BPE, merge_left, RH_EFORMAT, "'zz' 'a': the left part is not in" },
+    { "merge, right", BPE, merge_right, RH_EFORMAT, "'a' 'zz': the right part is not in" },
+    { "merge, result", BPE, merge_result, RH_EFORMAT, "'a' 'd': the result is not in" },
     { "no bytes", BPE, no_bytes, RH_EFORMAT, "no token of a single byte" },
 };
 
