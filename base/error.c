@@ -77,6 +77,17 @@ rh_status rh_hinted(rh_status code, rh_error *err, const char *format, ...)
     return code;
 }
 
+rh_status rh_in_file(rh_status code, rh_error *err, const char *path)
+{
+    if (!code || code == RH_ENOMEM || !err || strstr(err->message, path)) return code;
+    char message[sizeof err->message], hint[sizeof err->hint];
+    memcpy(message, err->message, sizeof message);
+    memcpy(hint, err->hint, sizeof hint);
+    rh_fail(err, code, "'%s': %s", path, message);
+    memcpy(err->hint, hint, sizeof hint);
+    return code;
+}
+
 void rh_place(rh_error *err, const char *file, int line, int column)
 {
     if (!err) return;

@@ -18,6 +18,8 @@ rh_status rh_fail(rh_error *err, rh_status code, const char *format, ...) RH_PRI
  * `return rh_hinted(rh_fail(err, RH_EIO, "…"), err, "…")`. */
 void rh_hint(rh_error *err, const char *format, ...) RH_PRINTF(2, 3);
 rh_status rh_hinted(rh_status code, rh_error *err, const char *format, ...) RH_PRINTF(3, 4);
+/* The message begins with the file, unless it names it already or memory ran out. Passes the code through. */
+rh_status rh_in_file(rh_status code, rh_error *err, const char *path);
 void rh_place(rh_error *err, const char *file, int line, int column);
 
 /* "cannot open 'x': No such file or directory" from errno. */
