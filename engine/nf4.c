@@ -128,7 +128,7 @@ rh_status rh_nf4_find(rh_nf4 *out, const rh_safetensors *s, const char *name, rh
     const rh_tensor *state = len < (int)sizeof key ? rh_safetensors_find(s, key) : NULL;
     if (!state) return rh_fail(err, RH_EFORMAT, "there is no tensor %s", key);
     if (!q.codes) return damaged(state, "stands without the matrix it describes", err);
-    RH_TRY(rh_json_parse(&json, (const char *)state->data, state->size, state->name, err));
+    RH_TRY(rh_in_file(rh_json_parse(&json, (const char *)state->data, state->size, state->name, err), err, state->path));
     rh_status status = read_state(&q, &nested, json, state, err);
     json_decref(json);
     if (!status) status = find_parts(&q, s, nested, err);
