@@ -2,7 +2,7 @@
  *
  *     bench_kernels [generic|avx2|avx512] [exact] [THREADS]
  *
- * For each storage type and shape of the two default models: one token (GB/s of weights), 16
+ * For each storage type, in shapes of the two default models (NF4: of Gemma 2 9B): one token (GB/s of weights), 16
  * and 512 tokens (GFLOP/s, a multiply-add being two), then attention and the small
  * operations. The best of many repeats; nothing else should run meanwhile. */
 #include <math.h>
@@ -33,7 +33,7 @@ static uint8_t *rows_of(rh_dtype t, int32_t rows, int32_t cols)
     uint16_t h = t == RH_BF16 ? rh_f32_to_bf16(0.01f) : rh_f32_to_f16(0.01f);
     float f = 0.01f;
     for (size_t i = 0; i < bytes; i += (size_t)info->bytes) {
-        if (t == RH_F32) memcpy(p + i, &f, 4);
+        if (t == RH_F32 || t == RH_NF4) memcpy(p + i, &f, 4);
         else if (t == RH_Q6_K) memcpy(p + i + 208, &h, 2);
         else memcpy(p + i, &h, 2);
         if (t == RH_Q4_1 || t == RH_Q5_1 || t == RH_Q4_K || t == RH_Q5_K) memcpy(p + i + 2, &h, 2);
@@ -203,6 +203,8 @@ int main(int argc, char **argv)
     bench_type(be, RH_Q4_0, 1536, 576, &m);
     bench_type(be, RH_Q5_1, 1536, 576, &m);
     bench_type(be, RH_Q5_K, 640, 2048, &m);
+    bench_type(be, RH_NF4, 14336, 3584, &m);
+    bench_type(be, RH_NF4, 3584, 14336, &m);
     bench_type(be, RH_F32, 1536, 576, &m);
     bench_type(be, RH_F16, 1536, 576, &m);
     bench_type(be, RH_BF16, 1536, 576, &m);

@@ -22,6 +22,18 @@ static rh_status new_floats(rh_session *s, rh_buf **out, int64_t rows, int64_t w
     return be->ops->buf_new(be, out, (size_t)rows * (size_t)width * sizeof(float), err);
 }
 
+/* Of one row, all activations together. */
+static int64_t row_floats(const rh_model_config *c)
+{
+    return 3 * (int64_t)c->d_model + 2 * (int64_t)c->d_ff + 2 * (int64_t)(c->n_heads + c->n_kv_heads) * c->head_dim;
+}
+
+static int32_t step_rows(const rh_model_config *c)
+{
+    const int64_t fits = RH_STEP_BYTES / (row_floats(c) * (int64_t)sizeof(float));
+    return (int32_t)(fits > RH_STEP_ROWS ? RH_STEP_ROWS : fits < RH_FEWEST_STEP_ROWS ? RH_FEWEST_STEP_ROWS : fits);
+}
+
 /* Rounded up, so that a growing prompt does not allocate at each step. */
 static rh_status ensure_rows(rh_session *s, int32_t rows, rh_error *err)
 {
@@ -103,6 +115,7 @@ rh_status rh_session_new(rh_session **out, const rh_model *m, int32_t max_seqs, 
     s->max_seqs = max_seqs;
     s->max_len = max_len;
     s->share = true;
+    s->step_rows = step_rows(&m->config);
     s->seqs = rh_calloc((size_t)max_seqs, sizeof *s->seqs);
     rh_status status = s->seqs ? rh_kv_new(&s->kv, m, max_seqs, max_len, err) : rh_fail_nomem(err);
     if (!status && has_windows(&m->config)) {
@@ -322,12 +335,12 @@ static rh_status run_rows(rh_session *s, const rh_rows *rows, const rh_step_inpu
 /* A long step goes through the layers in parts, so that memory for activations stays small and windows move on. */
 static rh_status run_parts(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t n, rh_error *err)
 {
-    if (rows->n_rows <= RH_STEP_ROWS) return run_rows(s, rows, inputs, n, err);
+    if (rows->n_rows <= s->step_rows) return run_rows(s, rows, inputs, n, err);
     const int32_t end = rh_rows_end(rows);
     rh_status status = RH_OK;
     for (int32_t lo = 0; lo < end && !status;) {
         rh_rows part;
-        RH_TRY(rh_rows_part(&part, rows, n, s->n_seqs, lo, RH_STEP_ROWS, err));
+        RH_TRY(rh_rows_part(&part, rows, n, s->n_seqs, lo, s->step_rows, err));
         if (part.n_rows) status = run_rows(s, &part, inputs, n, err);
         lo = part.hi;
         rh_rows_free(&part);

@@ -15,7 +15,9 @@ typedef struct rh_activations {
 } rh_activations;
 
 enum { RH_LOGIT_ROWS = 64,        /* rows of logits on the backend at once */
-       RH_STEP_ROWS = 1024 };     /* rows that go through the layers together; a longer step has parts */
+       RH_STEP_ROWS = 1024,       /* rows that go through the layers together; a longer step has parts, */
+       RH_FEWEST_STEP_ROWS = 256, /* and so has a shorter one in a wide model: */
+       RH_STEP_BYTES = 96 << 20 };/* activations take no more than that, if so many rows fit */
 
 struct rh_session {
     const rh_model *model;
@@ -24,6 +26,7 @@ struct rh_session {
     rh_kv kv;
     int32_t *needed;              /* [max_seqs] scratch; NULL if no layer has a window */
     rh_activations act;
+    int32_t step_rows;
     rh_buf *head_x, *logits;      /* [logit_rows, d_model], [logit_rows, n_vocab] */
     int32_t logit_rows;
     struct rh_uploaded { const float *host; rh_buf *buf; } *uploaded;

@@ -122,6 +122,7 @@ void rh_quantize_avx2(RH_QUANTIZE_PARAMS);
 void rh_panels_avx2(RH_PANELS_PARAMS);
 void rh_quantize_avx512(RH_QUANTIZE_PARAMS);
 void rh_panels_avx512(RH_PANELS_PARAMS);
+void rh_panels_nf4_avx512(RH_PANELS_PARAMS);
 
 void rh_narrow_avx2(uint16_t *out, const float *x, int64_t n);
 void rh_widen_avx2(float *out, const uint16_t *x, int64_t n);

@@ -252,8 +252,12 @@ static float soften(float *x, int n, int first, int last, float factor, float ca
     return shrink;
 }
 
+static const rh_cpu_kernels nf4 = {
+    .name = "cpu/avx512", .quantize = rh_quantize_avx2, .panels = rh_panels_nf4_avx512, .pack = rh_pack_avx512,
+};
+
 const rh_cpu_kernels rh_cpu_avx512 = {
-    .name = "cpu/avx512", .nf4 = &rh_cpu_avx2, .quantize = rh_quantize_avx512, .panels = rh_panels_avx512,
+    .name = "cpu/avx512", .nf4 = &nf4, .quantize = rh_quantize_avx512, .panels = rh_panels_avx512,
     .pack = rh_pack_avx512, .dequantize = dequantize_row, .dots = dots,
     .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile,
     .narrow = rh_narrow_avx2, .widen = rh_widen_avx2, .transpose = transpose, .dot = dot,

@@ -48,11 +48,12 @@ static float float_at(const uint8_t *p)
 static void unpack(unpacked *u, const uint8_t *header, const uint8_t *record, rh_dtype type)
 {
     static const int16_t nf4[16] = RH_NF4_WHOLE;
+    static const int crossed[4] = { 0, 2, 1, 3 };
     const rh_panel_layout *l = rh_panel_layout_of(type);
     const uint8_t *bits = record + l->codes, *scales = bits + l->bits;
     for (int r = 0; r < RH_PANEL; r++) {
         for (int c = 0; c < RH_BLOCK; c++) {
-            int v = c / 4, lane = 4 * r + c % 4, code;
+            int v = c / 4, lane = 4 * r + (type == RH_NF4 ? crossed[c % 4] : c % 4), code;
             if (l->codes == 512) code = record[64 * v + lane];
             else code = record[64 * (v % 4) + lane] >> v / 4 * 4 & 15;
             if (l->bits == 64) code |= (bits[8 * v + lane / 8] >> lane % 8 & 1) << 4;

@@ -110,6 +110,9 @@ static void pack_q6_k(uint8_t *dst, const uint8_t *b, int r)
     }
 }
 
+/* Bytes 0 1 2 3 as 0 2 1 3. */
+static uint32_t crossed(uint32_t w) { return (w & 0xff0000ff) | (w >> 8 & 0xff00) | (w << 8 & 0xff0000); }
+
 /* Columns 0..31 are the low nibbles of the block's 32 bytes, 32..63 the high ones. */
 static void pack_nf4(uint8_t *dst, const uint8_t *b, int r)
 {
@@ -119,7 +122,7 @@ static void pack_nf4(uint8_t *dst, const uint8_t *b, int r)
         for (int v = 0; v < 4; v++) {
             uint32_t lo = word_at(b + 4 + 4 * v) >> 4 * j & 0x0f0f0f0f;
             uint32_t hi = word_at(b + 20 + 4 * v) >> 4 * j & 0x0f0f0f0f;
-            put_word(dst, v, r, lo | hi << 4);
+            put_word(dst, v, r, crossed(lo | hi << 4));
         }
 }
 

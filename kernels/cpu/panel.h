@@ -3,7 +3,8 @@
  * A panel is 16 rows. For each block of 32 columns its record holds, for the 16 rows,
  *   codes   unsigned. 8-bit: vectors v = 0..7 of 64 bytes, byte 4 r + k = column 4 v + k of row
  *           r, so that a 32-bit lane is a row. 4 bits and more: 4 such vectors of nibbles, low
- *           nibbles vector v, high ones vector v + 4 (columns 16 on);
+ *           nibbles vector v, high ones vector v + 4 (columns 16 on). NF4's bytes k are columns
+ *           4 v + (0 2 1 3), as q of 16 bits has them;
  *   bits    Q5: a 64-bit mask for each vector, bit 4 r + k: the fifth bit. Q6: two vectors of
  *           64 bytes; bits 2 i, 2 i + 1 of vector h are the top bits of vector 4 h + i;
  *   scales  as many bytes as in the file: d [16] f16 (and m [16] f16), or the K types'

@@ -153,8 +153,10 @@ INLINE __m256i code_bytes(const uint8_t *p, int v, int half, rh_dtype type)
     return c;
 }
 
-/* Codes 0..15 in bytes -> NF4's whole numbers, of even bytes and of odd ones. */
-INLINE void nf4_words(__m256i out[2], __m256i codes)
+/* Tables of NF4's whole numbers: low bytes and high ones. */
+typedef struct nf4_tables { __m256i low, high; } nf4_tables;
+
+INLINE nf4_tables nf4_load(void)
 {
     static const int16_t whole[16] = RH_NF4_WHOLE;
     int8_t low[16], high[16];
@@ -162,27 +164,33 @@ INLINE void nf4_words(__m256i out[2], __m256i codes)
         low[i] = (int8_t)(whole[i] & 255);
         high[i] = (int8_t)(whole[i] >> 8);
     }
-    __m256i lo = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)low));
-    __m256i hi = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)high));
-    const __m256i even = _mm256_set1_epi16(255);
-    lo = _mm256_shuffle_epi8(lo, codes);
-    hi = _mm256_shuffle_epi8(hi, codes);
-    out[0] = _mm256_or_si256(_mm256_and_si256(lo, even), _mm256_slli_epi16(hi, 8));
-    out[1] = _mm256_or_si256(_mm256_srli_epi16(lo, 8), _mm256_andnot_si256(even, hi));
+    return (nf4_tables){ _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)low)),
+                         _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)high)) };
+}
+
+/* Codes 0..15 in bytes -> whole numbers: out[0] of rows 0, 1 | 4, 5 of the half, out[1] of 2, 3 | 6, 7; a row's
+ * two pairs of columns stand side by side. */
+INLINE void nf4_words(__m256i out[2], __m256i codes, nf4_tables t)
+{
+    __m256i lo = _mm256_shuffle_epi8(t.low, codes), hi = _mm256_shuffle_epi8(t.high, codes);
+    out[0] = _mm256_unpacklo_epi8(lo, hi);
+    out[1] = _mm256_unpackhi_epi8(lo, hi);
 }
 
 INLINE void unpack(unpacked *u, const uint8_t *header, const uint8_t *p, rh_dtype type,
                    rh_panel_layout l)
 {
     const uint8_t *scales = p + l.codes + l.bits;
+    const nf4_tables tables = nf4_load();
     for (int half = 0; half < 2; half++) {
         for (int v = 0; v < 8; v++) {
             __m256i c = code_bytes(p, v, half, type);
             if (type == RH_NF4) {
                 __m256i words[2];
-                nf4_words(words, c);
-                u->code[v][0][half] = words[0];
-                u->code[v][1][half] = words[1];
+                nf4_words(words, c, tables);
+                __m256 a = _mm256_castsi256_ps(words[0]), b = _mm256_castsi256_ps(words[1]);
+                u->code[v][0][half] = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
+                u->code[v][1][half] = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
                 continue;
             }
             u->code[v][0][half] = _mm256_and_si256(c, _mm256_set1_epi16(255));
@@ -255,8 +263,35 @@ INLINE void add_block(float *out, size_t ldo, const unpacked *u, const rh_xblock
     }
 }
 
+/* A block of NF4 with one token: codes go from memory into sums, without being laid down in between. */
+INLINE void add_nf4(float *out, const uint8_t *header, const uint8_t *p, const rh_xblock *x, nf4_tables tables)
+{
+    const __m256i nibble = _mm256_set1_epi8(15);
+    __m256i part[2][2];
+    for (int half = 0; half < 2; half++) part[half][0] = part[half][1] = _mm256_setzero_si256();
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+        __m256i first = _mm256_set1_epi64x(((const int64_t *)(const void *)x->u.q)[v]);
+        __m256i second = _mm256_set1_epi64x(((const int64_t *)(const void *)x->u.q)[v + 4]);
+        for (int half = 0; half < 2; half++) {
+            __m256i c = _mm256_loadu_si256((const void *)(p + 64 * v + 32 * half)), words[2];
+            nf4_words(words, _mm256_and_si256(c, nibble), tables);
+            for (int i = 0; i < 2; i++) part[half][i] = _mm256_add_epi32(part[half][i], _mm256_madd_epi16(words[i], first));
+            nf4_words(words, _mm256_and_si256(_mm256_srli_epi16(c, 4), nibble), tables);
+            for (int i = 0; i < 2; i++) part[half][i] = _mm256_add_epi32(part[half][i], _mm256_madd_epi16(words[i], second));
+        }
+    }
+    for (int half = 0; half < 2; half++) {
+        __m256 d = _mm256_loadu_ps((const float *)(const void *)(header + 32 * half));
+        __m256i sum = _mm256_hadd_epi32(part[half][0], part[half][1]);
+        _mm256_storeu_ps(out + 8 * half, scaled(_mm256_loadu_ps(out + 8 * half), sum,
+                                                _mm256_mul_ps(d, _mm256_set1_ps(1 / RH_NF4_UNIT)), _mm256_set1_ps(x->s)));
+    }
+}
+
 INLINE void panels_of(RH_PANELS_PARAMS, rh_panel_layout l)
 {
+    const nf4_tables tables = nf4_load();
     const int record = l.codes + l.bits + l.scales;
     for (int i = 0; i < n_panels; i++, panel += panel_bytes, out += RH_PANEL) {
         const uint8_t *header = panel, *p = panel;
@@ -271,6 +306,10 @@ INLINE void panels_of(RH_PANELS_PARAMS, rh_panel_layout l)
             }
             const uint8_t *soon = next ? next + (size_t)i * panel_bytes + (p - panel) : p + AHEAD;
             for (int j = 0; j < record; j += 64) _mm_prefetch((const char *)soon + j, _MM_HINT_T0);
+            if (type == RH_NF4 && n == 1) {
+                add_nf4(out, header, p, xb, tables);
+                continue;
+            }
             unpack(&u, header, p, type, l);
             int t = 0;
             for (; t + 2 <= n; t += 2) add_block(out + (size_t)t * ldo, ldo, &u, xb + t, 2, type, l);
