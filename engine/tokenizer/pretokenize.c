@@ -2,7 +2,9 @@
  * the pieces that the one before has left, and what none matches is a piece too. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "engine/tokenizer/pretokenize.h"
+#include "engine/tokenizer/pattern.h"
 
+#include <ctype.h>
 #include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +19,11 @@
     "\\x{31350}-\\x{323AF}"
 #define N "\\p{N}\\x{11F50}-\\x{11F59}\\x{1D2C0}-\\x{1D2D3}\\x{1E4F0}-\\x{1E4F9}"
 #define P "\\p{P}\\x{11B00}-\\x{11B09}\\x{11F43}-\\x{11F4F}"
-#define S                                                                                     \
-    "\\x09-\\x0D\\x20\\x85\\xA0\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"      \
-    "\\x{205F}\\x{3000}"
+#define S RH_CLASS_S
 
-#define GPT2                                                                                  \
-    "'s|'t|'re|'ve|'m|'ll|'d| ?[" L "]+| ?[" N "]+| ?[^" S L N "]+|[" S "]+(?![^" S "])|[" S "]+"
+#define GPT2_OF(l, n)                                                                         \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?[" l "]+| ?[" n "]+| ?[^" S l n "]+|[" S "]+(?![^" S "])|[" S "]+"
+#define GPT2 GPT2_OF(L, N)
 #define CONTRACTIONS "'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
 #define TIKTOKEN(digits)                                                                      \
     CONTRACTIONS "|[^\\r\\n" L N "]?[" L "]+|" digits "| ?[^" S L N "]+[\\r\\n]*|[" S "]*[\\r\\n]+" \
@@ -47,7 +48,7 @@ static const struct family {
 };
 
 struct rh_pretokenizer {
-    pcre2_code *levels[MAX_LEVELS];
+    pcre2_code *levels[RH_MAX_CUT_RULES];
     int n_levels;
 };
 
@@ -60,12 +61,12 @@ static const struct family *find_family(const char *name, size_t n)
     return NULL;
 }
 
-static rh_status compile(pcre2_code **out, const char *pattern, rh_error *err)
+static rh_status compile(pcre2_code **out, const char *pattern, uint32_t options, rh_error *err)
 {
     int code;
     PCRE2_SIZE at;
     pcre2_code *c = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-                                  PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &code, &at, NULL);
+                                  options | PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK, &code, &at, NULL);
     if (!c) {
         if (code == PCRE2_ERROR_HEAP_FAILED || code == PCRE2_ERROR_NOMEMORY)
             return rh_fail_nomem(err);
@@ -91,7 +92,7 @@ rh_status rh_pretokenizer_new(rh_pretokenizer **out, rh_pre_traits *traits, cons
     rh_pretokenizer *p = rh_calloc(1, sizeof *p);
     if (!p) return rh_fail_nomem(err);
     for (int i = 0; i < MAX_LEVELS && f->patterns[i]; i++) {
-        rh_status status = compile(&p->levels[i], f->patterns[i], err);
+        rh_status status = compile(&p->levels[i], f->patterns[i], 0, err);
         if (status) {
             rh_pretokenizer_free(p);
             return status;
@@ -103,10 +104,57 @@ rh_status rh_pretokenizer_new(rh_pretokenizer **out, rh_pre_traits *traits, cons
     return RH_OK;
 }
 
+static rh_status rule_pattern(rh_str *out, const rh_cut_rule *rule, rh_error *err)
+{
+    switch (rule->kind) {
+    case RH_CUT_GPT2: rh_str_puts(out, GPT2_OF(RH_CLASS_L, RH_CLASS_N)); break;
+    case RH_CUT_DIGIT: rh_str_puts(out, "[" RH_CLASS_N "]"); break;
+    case RH_CUT_DIGITS: rh_str_puts(out, "[" RH_CLASS_N "]+"); break;
+    case RH_CUT_REGEX: return rh_pattern_translate(out, rule->text, err);
+    case RH_CUT_LITERAL:
+        for (const char *c = rule->text; *c; c++) rh_str_printf(out, (unsigned char)*c < 0x80 && !isalnum((unsigned char)*c)
+                                                                     ? "\\%c" : "%c", *c);
+        break;
+    }
+    return out->failed ? rh_fail_nomem(err) : RH_OK;
+}
+
+/* In Ruby's syntax, which Oniguruma's default is, ^ and $ always mean lines. */
+static rh_status compile_rule(pcre2_code **out, const rh_cut_rule *rule, rh_error *err)
+{
+    rh_str pattern = { 0 };
+    uint32_t empty = 0;
+    rh_status status = rule_pattern(&pattern, rule, err);
+    if (!status) status = compile(out, pattern.data ? pattern.data : "", PCRE2_MULTILINE, err);
+    rh_str_free(&pattern);
+    if (status) return status;
+    pcre2_pattern_info(*out, PCRE2_INFO_MATCHEMPTY, &empty);
+    if (!empty) return RH_OK;
+    pcre2_code_free(*out);
+    *out = NULL;
+    return rh_fail(err, RH_EUNSUPPORTED, "a pattern that can match nothing at all is not there yet");
+}
+
+rh_status rh_pretokenizer_from_rules(rh_pretokenizer **out, const rh_cut_rule *rules, int n, rh_error *err)
+{
+    rh_pretokenizer *p = rh_calloc(1, sizeof *p);
+    if (!p) return rh_fail_nomem(err);
+    for (int i = 0; i < n; i++) {
+        rh_status status = compile_rule(&p->levels[i], &rules[i], err);
+        if (status) {
+            rh_pretokenizer_free(p);
+            return status;
+        }
+        p->n_levels = i + 1;
+    }
+    *out = p;
+    return RH_OK;
+}
+
 void rh_pretokenizer_free(rh_pretokenizer *p)
 {
     if (!p) return;
-    for (int i = 0; i < MAX_LEVELS; i++) pcre2_code_free(p->levels[i]);
+    for (int i = 0; i < p->n_levels; i++) pcre2_code_free(p->levels[i]);
     free(p);
 }
 

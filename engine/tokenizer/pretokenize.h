@@ -1,5 +1,5 @@
 /* pretokenize.h - text into the words that byte-level BPE merges within, by the patterns that
- * tokenizer.ggml.pre names. Knows PCRE2; no vocabulary. */
+ * tokenizer.ggml.pre names or a tokenizer.json spells out. Knows PCRE2; no vocabulary. */
 #ifndef RH_ENGINE_TOKENIZER_PRETOKENIZE_H
 #define RH_ENGINE_TOKENIZER_PRETOKENIZE_H
 
@@ -15,6 +15,19 @@ typedef struct rh_pre_traits {
 /* An unknown name is RH_EUNSUPPORTED and named. */
 rh_status rh_pretokenizer_new(rh_pretokenizer **out, rh_pre_traits *traits, const char *name,
                               size_t name_len, rh_error *err);
+
+/* Patterns of a tokenizer.json, one after the other; each isolates what it matches. */
+typedef enum rh_cut_kind {
+    RH_CUT_GPT2,    /* ByteLevel's own */
+    RH_CUT_DIGIT,   /* every digit by itself */
+    RH_CUT_DIGITS,  /* runs of digits */
+    RH_CUT_REGEX,   /* text, as Oniguruma reads it */
+    RH_CUT_LITERAL  /* text */
+} rh_cut_kind;
+typedef struct rh_cut_rule { rh_cut_kind kind; const char *text; } rh_cut_rule;
+enum { RH_MAX_CUT_RULES = 16 };
+/* RH_EUNSUPPORTED: a pattern with what is not there yet, named; RH_EFORMAT: PCRE2's words. */
+rh_status rh_pretokenizer_from_rules(rh_pretokenizer **out, const rh_cut_rule *rules, int n, rh_error *err);
 void rh_pretokenizer_free(rh_pretokenizer *p);
 
 /* Where each word ends, in order; the last is len. A list may be used again. Text is valid

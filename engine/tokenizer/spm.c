@@ -69,6 +69,13 @@ static rh_status append(rh_tokens *out, const rh_sp_piece *pieces, size_t n, uin
     return RH_OK;
 }
 
+static bool takes_prefix(const rh_tokenizer *t, const char *text, size_t len, bool first)
+{
+    if (!t->space_prefix || !t->prefix_first_only) return t->space_prefix;
+    const bool spaced = (len && text[0] == ' ') || (len >= 3 && !memcmp(text, "\xe2\x96\x81", 3));
+    return first && !spaced;
+}
+
 static rh_status spm_encode(const rh_tokenizer *t, rh_tokens *out, const char *text, size_t len,
                             bool first, int32_t base, rh_error *err)
 {
@@ -78,7 +85,7 @@ static rh_status spm_encode(const rh_tokenizer *t, rh_tokens *out, const char *t
     rh_sp_piece *pieces = NULL;
     size_t n = 0;
     const char *input = text;
-    size_t prefix = t->space_prefix && (first || !t->prefix_first_only) ? 1 : 0;
+    size_t prefix = takes_prefix(t, text, len, first) ? 1 : 0;
     if (prefix) {
         rh_str_add(&spaced, " ", 1);
         rh_str_add(&spaced, text, len);

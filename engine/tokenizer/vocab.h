@@ -42,7 +42,7 @@ struct rh_tokenizer {
     int32_t bos, eos, unk;  /* -1: none */
     bool adds_bos;
     bool space_prefix;      /* SentencePiece: text gets a space in front, */
-    bool prefix_first_only; /* but not behind a token that was cut out of it */
+    bool prefix_first_only; /* but not where it has one, nor behind a token cut out of it */
     rh_bytes chat_template; /* as pieces; length 0: none */
     rh_arena *memory;       /* of a tokenizer from a folder; else NULL */
     const rh_vocab_kind *kind;
