@@ -11,16 +11,21 @@ static const rh_tensor *made_or(const rh_model *m, const char *name, const rh_te
     return made ? &made->tensor : stored;
 }
 
+/* False if the family has no such tensor. */
+static bool tensor_name(char out[96], const rh_model *m, const rh_family *f, rh_role role, int32_t layer)
+{
+    const char *pattern = m->gguf ? f->gguf[role] : f->hf[role], *percent = pattern ? strstr(pattern, "%d") : NULL;
+    if (percent) snprintf(out, 96, "%.*s%d%s", (int)(percent - pattern), pattern, layer, percent + 2);
+    else snprintf(out, 96, "%s", pattern ? pattern : "?");
+    return pattern != NULL;
+}
+
 const rh_tensor *rh_model_tensor(const rh_model *m, const rh_family *f, rh_role role, int32_t layer)
 {
-    const char *pattern = m->gguf ? f->gguf[role] : f->hf[role];
-    if (!pattern) return NULL;
     /* Multimodal checkpoints hold the text model under a prefix; lm_head has its own spelling. */
     static const char *const prefixes[] = {"", "language_model.", "model.language_model."};
     char plain[96], name[160];
-    const char *percent = strstr(pattern, "%d");
-    if (percent) snprintf(plain, sizeof plain, "%.*s%d%s", (int)(percent - pattern), pattern, layer, percent + 2);
-    else snprintf(plain, sizeof plain, "%s", pattern);
+    if (!tensor_name(plain, m, f, role, layer)) return NULL;
     if (m->gguf) return made_or(m, plain, rh_gguf_find(m->gguf, plain));
     for (int i = 0; i < 3; i++) {
         /* "model.language_model." stands in place of "model." */
@@ -66,12 +71,13 @@ static rh_status check_tensor(rh_model *m, const rh_family *f, rh_role role, int
         return rh_fail(err, RH_EUNSUPPORTED, "'%s' has a tensor %s, which its config does not ask for", t->path, t->name);
     if (!want.needed) return RH_OK;
     if (!t) {
-        const char *pattern = m->gguf ? f->gguf[role] : f->hf[role];
-        return rh_hinted(rh_fail(err, RH_EFORMAT, "'%s' lacks the tensor %s (layer %d)", m->path, pattern ? pattern : "?", layer),
+        char name[96];
+        tensor_name(name, m, f, role, layer);
+        return rh_hinted(rh_fail(err, RH_EFORMAT, "'%s' lacks the tensor %s", m->path, name),
                          err, "the file is incomplete, or not a %s model", f->name);
     }
     if (t->dtype == RH_DTYPE_NONE) {
-        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s': tensor %s is of type %s, which is not there yet", t->path, t->name,
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s': tensor %s is stored as %s, which is not there yet", t->path, t->name,
                 t->raw_type),
                          err, "known types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K "
                          "IQ4_NL IQ4_XS MXFP4, and NF4 in safetensors");

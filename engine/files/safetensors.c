@@ -256,6 +256,14 @@ static rh_status open_shard(rh_safetensors *s, const char *index, const char *sh
     return status;
 }
 
+/* Where the index says. The shard's path is its name in the index's folder. */
+static bool stands_in(const rh_safetensors *s, const char *tensor, const char *shard)
+{
+    const rh_tensor *t = rh_safetensors_find(s, tensor);
+    const size_t n = t ? strlen(t->path) : 0, m = strlen(shard);
+    return n > m && t->path[n - m - 1] == '/' && !strcmp(t->path + n - m, shard);
+}
+
 /* {"weight_map": {tensor: shard}}: opens each shard once, in order of first mention. */
 static rh_status open_index(rh_safetensors *s, const char *path, rh_error *err)
 {
@@ -289,7 +297,7 @@ static rh_status open_index(rh_safetensors *s, const char *path, rh_error *err)
     }
     if ((status = sort_names(s, path, err))) goto done;
     json_object_foreach(map, tensor, shard) {
-        if (rh_safetensors_find(s, tensor)) continue;
+        if (stands_in(s, tensor, json_string_value(shard))) continue;
         status = rh_fail(err, RH_EFORMAT, "tensor '%s' is not in its shard; '%s' says it is in '%s'",
                          tensor, path, json_string_value(shard));
         goto done;

@@ -199,6 +199,8 @@ static rh_status find_tensors(finds *f, const void *file, tensor_at at, int64_t 
         int32_t layer = -1;
         bool named = layer_of(&layer, t->name);
         if (tensor_name ? !strcmp(t->name, tensor_name) : named) RH_TRY(add(f, layer, t, err));
+        else if (!tensor_name && !strncmp(t->name, "direction.", 10))
+            return rh_fail(err, RH_EFORMAT, "'%s': tensor '%s' names no layer", path, t->name);
         if (!tensor_name && !strcmp(t->name, "direction")) constant = t;
     }
     if (!f->n && constant) RH_TRY(add(f, -1, constant, err));

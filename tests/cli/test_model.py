@@ -120,7 +120,7 @@ def test_damaged_models(place):
         f.truncate(size)
     expect(place, [
         (["steer", "cut.gguf", "-p", "Hi"], 1, ["rhumb: error: 'cut.gguf' is cut off or damaged: tensor '…", "help: copy or download it again"]),
-        (["steer", "type.gguf", "-p", "Hi"], 1, ["rhumb: error: 'type.gguf': tensor blk.0.attn_q.weight is of type IQ2_XS, which is not there yet"]),
+        (["steer", "type.gguf", "-p", "Hi"], 1, ["rhumb: error: 'type.gguf': tensor blk.0.attn_q.weight is stored as IQ2_XS, which is not there yet"]),
     ])
 
 

@@ -68,7 +68,7 @@ static void reads_safetensors(void **state)
         { "{" TENSOR("direction.x", "F32", "2", "0", "8") "}", NULL, 8, RH_EFORMAT, "'direction.x'", 0, { 0 }, 0, 0 },
         { "{" TENSOR("direction.-1", "F32", "2", "0", "8") "}", NULL, 8, RH_EFORMAT, "'direction.-1'", 0, { 0 }, 0, 0 },
         { "{" TENSOR("direction.", "F32", "2", "0", "8") "}", NULL, 8, RH_EFORMAT, "'direction.'", 0, { 0 }, 0, 0 },
-        { "{" TENSOR("direction.99999999999999999999", "F32", "2", "0", "8") "}", NULL, 8, RH_EFORMAT, "no vector file", 0, { 0 }, 0, 0 },
+        { "{" TENSOR("direction.99999999999999999999", "F32", "2", "0", "8") "}", NULL, 8, RH_EFORMAT, "names no layer", 0, { 0 }, 0, 0 },
         { "{" D3 "," TENSOR("direction.03", "F32", "2", "8", "16") "}", NULL, 16, RH_EFORMAT, "same layer", 0, { 0 }, 0, 0 },
         { "{" D3 "," TENSOR("direction.4", "F32", "3", "8", "20") "}", NULL, 20, RH_EFORMAT, "'direction.3' has 2 values, 'direction.4' has 3", 0, { 0 }, 0, 0 },
         { "{" TENSOR("direction.3", "F32", "2,2", "0", "16") "}", NULL, 16, RH_EFORMAT, "is no vector", 0, { 0 }, 0, 0 },
