@@ -85,7 +85,7 @@ static const char *tokenizer_kind(const rh_model *m, char buffer[64])
 {
     rh_bytes kind = {0}, pre = {0};
     if (!m->tokenizer) return "none";
-    if (!m->gguf || rh_gguf_string(&kind, m->gguf, "tokenizer.ggml.model", NULL)) return "?";
+    if (!m->gguf || rh_gguf_string(&kind, m->gguf, "tokenizer.ggml.model", NULL)) return rh_tokenizer_kind(m->tokenizer);
     bool bpe = kind.len == 4 && !memcmp(kind.data, "gpt2", 4);
     if (!bpe) return "SentencePiece";
     if (rh_gguf_string(&pre, m->gguf, "tokenizer.ggml.pre", NULL)) pre = (rh_bytes){"", 0};
@@ -107,6 +107,38 @@ static void local_layers(rh_str *out, const rh_model_config *k)
         if (end > l) rh_str_printf(out, "..%d", end);
         l = end + 1;
     }
+}
+
+static size_t suggested(const char *names[5], double values[5], const rh_generation_config *g)
+{
+    static const char *const all[] = {"temperature", "top-k", "top-p", "min-p", "repetition-penalty"};
+    const double given[] = {g->temperature, g->top_k, g->top_p, g->min_p, g->repetition};
+    size_t n = 0;
+    for (size_t i = 0; g->samples && i < 5; i++)
+        if (given[i] >= 0) names[n] = all[i], values[n++] = given[i];
+    return n;
+}
+
+/* A folder's generation_config.json: its stop ids count everywhere, its sampling only if it is asked for. */
+static void generation_text(rh_str *out, const rh_model *m)
+{
+    const char *names[5];
+    double values[5];
+    const size_t n = suggested(names, values, &m->generation);
+    for (int i = 0; i < m->generation.n_stops; i++) rh_str_printf(out, "%s %d", i ? "," : "\nstops at    ", m->generation.stops[i]);
+    for (size_t i = 0; i < n; i++) rh_str_printf(out, "%s --%s %g", i ? "" : "\nsuggested   ", names[i], values[i]);
+    if (n) rh_str_puts(out, " (not used unless given)");
+}
+
+static json_t *generation_json(const rh_model *m)
+{
+    const char *names[5];
+    double values[5];
+    const size_t n = suggested(names, values, &m->generation);
+    json_t *stops = json_array(), *sampling = json_object();
+    for (int i = 0; i < m->generation.n_stops; i++) json_array_append_new(stops, json_integer(m->generation.stops[i]));
+    for (size_t i = 0; i < n; i++) json_object_set_new(sampling, names[i], cli_json_number(values[i]));
+    return json_pack("{s:o, s:o}", "stops", stops, "suggested", sampling);
 }
 
 static void model_text(rh_str *out, const rh_model *m, const info_flags *f)
@@ -136,6 +168,7 @@ static void model_text(rh_str *out, const rh_model *m, const info_flags *f)
                       rh_tokenizer_adds_bos(m->tokenizer) ? "" : " (not added)", rh_tokenizer_eos(m->tokenizer));
         rh_str_printf(out, "\nchat         %s", rh_chat_name(rh_tokenizer_chat(m->tokenizer)));
     }
+    if (!m->gguf) generation_text(out, m);
     rh_str_puts(out, "\nsites        ");
     for (int h = 0; h < RH_N_HOOKS; h++)
         rh_str_printf(out, "%s%s %d", h ? ", " : "", rh_hook_name((rh_hook)h), rh_model_width(m, (rh_hook)h));
@@ -217,6 +250,7 @@ static json_t *model_json(const rh_model *m, const info_flags *f)
                                       rh_tokenizer_adds_bos(m->tokenizer), "chat",
                                       rh_chat_name(rh_tokenizer_chat(m->tokenizer))));
     else json_object_set_new(o, "tokenizer", json_null());
+    if (!m->gguf) json_object_set_new(o, "generation", generation_json(m));
     json_object_set_new(o, "metadata", metadata_json(m));
     if (f->tensors) json_object_set_new(o, "tensors", tensor_list_json(m));
     return o;

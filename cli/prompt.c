@@ -1,13 +1,15 @@
 #include "cli/prompt.h"
 
-const char *const CLI_TEMPLATES[] = {"auto", "gemma", "chatml", "llama3", NULL};
+enum { AUTO, GEMMA, CHATML, LLAMA3, NONE };
+const char *const CLI_TEMPLATES[] = {"auto", "gemma", "chatml", "llama3", "none", NULL};
 
 bool cli_wants_chat(const cli_prompt_flags *f) { return f->chat || f->system || f->template_; }
 
 void cli_prompt_options(rh_prompt_options *out, const cli_prompt_flags *f)
 {
-    static const rh_chat template_[] = {RH_CHAT_NONE, RH_CHAT_GEMMA, RH_CHAT_CHATML, RH_CHAT_LLAMA3};
-    *out = (rh_prompt_options){.chat = cli_wants_chat(f),
+    static const rh_chat template_[] = {[AUTO] = RH_CHAT_NONE, [GEMMA] = RH_CHAT_GEMMA, [CHATML] = RH_CHAT_CHATML,
+                                        [LLAMA3] = RH_CHAT_LLAMA3, [NONE] = RH_CHAT_NONE};
+    *out = (rh_prompt_options){.chat = cli_wants_chat(f) && f->template_ != NONE,
                                .template_ = template_[f->template_],
                                .system = f->system,
                                .special = f->special,

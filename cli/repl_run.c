@@ -74,7 +74,7 @@ static bool on_step(void *data, const rh_generation *g, int32_t n)
     return go_on;
 }
 
-static void steer_options(rh_steer_options *o, repl *r, stepping *s, int32_t stops[8])
+static void steer_options(rh_steer_options *o, repl *r, stepping *s, int32_t stops[RH_MAX_STOPS])
 {
     const repl_flags *f = r->f;
     *o = (rh_steer_options){.strengths = f->strengths.items, .n_strengths = (int32_t)f->strengths.n, .top_tokens = f->top_tokens};
@@ -86,7 +86,7 @@ static void steer_options(rh_steer_options *o, repl *r, stepping *s, int32_t sto
     o->generate.on_step_data = s;
     rh_chat chat = o->prompt.template_ != RH_CHAT_NONE ? o->prompt.template_ : rh_tokenizer_chat(r->m->tokenizer);
     o->generate.stop_ids = stops;
-    o->generate.n_stop_ids = rh_chat_stops(r->m->tokenizer, chat, stops);
+    o->generate.n_stop_ids = rh_model_stops(r->m, chat, stops);
 }
 
 static rh_status needs_tokenizer(const repl *r, rh_error *err)
@@ -112,7 +112,7 @@ rh_status repl_steer(repl *r, const char *prompt, const char *expr, const char *
     rh_steer_report *report = NULL;
     stepping s = {.r = r};
     rh_steer_options o;
-    int32_t stops[8];
+    int32_t stops[RH_MAX_STOPS];
     RH_TRY(needs_tokenizer(r, err));
     double begun = cli_seconds();
     rh_status status = repl_compile(&p, r, &(repl_ask){.expr = expr}, err);

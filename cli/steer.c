@@ -120,12 +120,12 @@ static rh_status print_report(cli *c, const rh_steer_report *r, rh_error *err)
 
 /* ---- the verb ----------------------------------------------------------------------------- */
 
-static void stop_at_end_of_turn(rh_steer_options *o, const rh_model *m, const steer_flags *f, int32_t stops[8])
+static void stop_at_end_of_turn(rh_steer_options *o, const rh_model *m, const steer_flags *f, int32_t stops[RH_MAX_STOPS])
 {
     if (f->ignore_eos || !m->tokenizer) return;
     rh_chat chat = o->prompt.template_ != RH_CHAT_NONE ? o->prompt.template_ : rh_tokenizer_chat(m->tokenizer);
     o->generate.stop_ids = stops;
-    o->generate.n_stop_ids = rh_chat_stops(m->tokenizer, chat, stops);
+    o->generate.n_stop_ids = rh_model_stops(m, chat, stops);
 }
 
 /* The figures that only some units need are measured on this prompt. */
@@ -149,7 +149,7 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
     rh_steer_report *report = NULL;
     rh_steer_options o;
     stepping s = {c, f->max_tokens};
-    int32_t stops[8];
+    int32_t stops[RH_MAX_STOPS];
     rh_status status = RH_OK;
     double *factors = NULL, begun = cli_seconds();
     bool any = expr || f->expression.book || f->watches.n;
@@ -187,7 +187,7 @@ static rh_status steer_auto(cli *c, const rh_model *m, const char *expr, const c
                             const cli_strengths *strengths, rh_error *err)
 {
     static const watches none = {0};
-    int32_t stops[8];
+    int32_t stops[RH_MAX_STOPS];
     stepping s = {c, f->max_tokens};
     rh_steer_options o;
     steer_options(&o, c, f, &none, &s);

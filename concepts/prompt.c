@@ -47,7 +47,7 @@ static rh_status chat_tokens(rh_tokens *tokens, const rh_model *m, const char *t
     rh_chat chat = o->template_ ? o->template_ : rh_tokenizer_chat(m->tokenizer);
     if (chat == RH_CHAT_NONE) {
         return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s' has no chat template that Rhumb knows", m->name),
-                         err, "leave chat out, or write the turns into the text and use --special");
+                         err, "--chat-template gemma, chatml or llama3 sets it in that family's words, none leaves it raw");
     }
     size_t begin, end;
     return rh_chat_prompt(m->tokenizer, chat, tokens, o->system, text, len, o->special, &begin, &end, err);
@@ -68,6 +68,9 @@ rh_status rh_prompt_make(rh_prompt *out, const rh_model *m, const char *text, si
     rh_prompt p = {.user = text, .user_len = len};
     RH_TRY(need_tokenizer(m, err));
     if (len > INT32_MAX / 2) return rh_fail(err, RH_ELIMIT, "a text of %zu bytes is too long", len);
+    if (!o->chat && o->system && *o->system)
+        return rh_hinted(rh_fail(err, RH_EVALUE, "a system text is part of a chat, and the template is none"), err,
+                         "leave --chat-template none out, or put the text in front of the prompt");
     rh_status status = o->chat ? chat_tokens(&tokens, m, text, len, o, err)
                                : plain_tokens(&tokens, m, text, len, o, err);
     if (!status) status = apply_bos_options(&tokens, m, o, err);

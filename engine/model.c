@@ -29,6 +29,7 @@ static rh_status open_folder(rh_model *m, const rh_family **family, rh_error *er
     if (!status) status = rh_config_from_json(&m->config, family, config, err);
     if (!status) status = rh_safetensors_open(&m->safetensors, m->path, err);
     if (!status) status = rh_made_scan(&m->made, m->safetensors, err);
+    if (!status) status = rh_generation_config_read(&m->generation, m->path, m->config.n_vocab, err);
     free(config);
     return status;
 }
@@ -76,6 +77,8 @@ static void *build_tokenizer(void *data)
     tokenizer_job *job = data;
     if (job->m->gguf && rh_gguf_has(job->m->gguf, "tokenizer.ggml.model"))
         job->status = rh_tokenizer_from_gguf(&job->m->tokenizer, job->m->gguf, &job->err);
+    else if (!job->m->gguf)
+        job->status = rh_tokenizer_from_folder(&job->m->tokenizer, job->m->path, job->m->config.n_vocab, &job->err);
     return NULL;
 }
 
@@ -177,6 +180,17 @@ void rh_model_free(rh_model *m)
     free(m->path);
     free(m->name);
     free(m);
+}
+
+int rh_model_stops(const rh_model *m, rh_chat chat, int32_t out[RH_MAX_STOPS])
+{
+    int n = m->tokenizer ? rh_chat_stops(m->tokenizer, chat, out) : 0;
+    for (int i = 0; i < m->generation.n_stops; i++) {
+        bool there = false;
+        for (int j = 0; j < n; j++) there |= out[j] == m->generation.stops[i];
+        if (!there) out[n++] = m->generation.stops[i];
+    }
+    return n;
 }
 
 int32_t rh_model_width(const rh_model *m, rh_hook hook)

@@ -6,6 +6,7 @@
 
 #include "engine/files/gguf.h"
 #include "engine/files/safetensors.h"
+#include "engine/generation_config.h"
 #include "engine/made.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "kernels/ops.h"
@@ -54,6 +55,7 @@ struct rh_model {
     rh_safetensors *safetensors;
     rh_made_list made;        /* matrices that are not multiplied as the container holds them */
     rh_tokenizer *tokenizer;  /* NULL if the model has none (a folder with ids only) */
+    rh_generation_config generation; /* of a folder; a GGUF's is zero */
     rh_weight *embed, *output; /* output == embed if tied */
     rh_buf *final_norm;
     float *final_norm_host;   /* [d_model], the gain as applied (1+w for Gemma) */
@@ -70,6 +72,10 @@ rh_status rh_model_open(rh_model **out, const char *path, const rh_settings *set
 rh_status rh_model_open_light(rh_model **out, const char *path, const rh_settings *settings,
                               rh_error *err);
 void rh_model_free(rh_model *m);
+
+/* Ids that end a text: those of the chat's family, and the folder's own; returns how many. */
+enum { RH_MAX_STOPS = 8 + RH_MAX_CONFIG_STOPS };
+int rh_model_stops(const rh_model *m, rh_chat chat, int32_t out[RH_MAX_STOPS]);
 
 int32_t rh_model_width(const rh_model *m, rh_hook hook);
 

@@ -143,5 +143,5 @@ rh_status rh_hub_byte_level(rh_hub *h, const char *path)
         status = rh_fail(h->err, RH_EFORMAT, "'%s': post_processor puts '%.40s' in front, which is not in the vocabulary", path, bos);
     if (!status) h->t->adds_bos = rh_hub_class_adds_bos(h) ? rh_hub_flag(h, "add_bos_token", true) : bos != NULL;
     json_decref(root);
-    return status;
+    return rh_hub_named(h, status, path);
 }

@@ -124,9 +124,9 @@ rh_status rh_hub_rules(rh_bpe_parts *out, const char **bos, const json_t *root, 
         return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s': its pre_tokenizer is not byte-level, which is not there yet", path),
                          err, "a GGUF file of the model may serve, or a tokenizer.model beside it");
     rh_status status = rh_pretokenizer_from_rules(&out->pre, r.cuts, r.n_cuts, err);
-    if (status == RH_EUNSUPPORTED && err) {
+    if (status && status != RH_ENOMEM && err) {
         rh_error inner = *err;
-        rh_fail(err, status, "'%s': pre_tokenizer: %s", path, inner.message);
+        rh_hinted(rh_fail(err, status, "'%s': pre_tokenizer: %s", path, inner.message), err, "a GGUF file of the model may serve");
     }
     out->normal_form = r.form;
     *bos = r.bos;

@@ -85,12 +85,7 @@ rh_status rh_hub_sentencepiece(rh_hub *h, const char *path)
     RH_TRY(rh_map_open(&map, path, h->err));
     rh_status status = rh_sp_model_read(&m, (const char *)map.data, map.size, h->err);
     if (!status) status = attach(h, &m, path);
-    if ((status == RH_EFORMAT || status == RH_EUNSUPPORTED) && h->err && !strstr(h->err->message, path)) {
-        rh_error inner = *h->err;
-        rh_fail(h->err, status, "'%s': %s", path, inner.message);
-        rh_hint(h->err, status == RH_EFORMAT ? "copy or download it again" : "use a GGUF file of the model");
-    }
     rh_sp_model_free(&m);
     rh_map_close(&map);
-    return status;
+    return rh_hub_named(h, status, path);
 }

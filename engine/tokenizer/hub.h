@@ -28,6 +28,9 @@ rh_status rh_hub_set(rh_hub *h, int64_t id, const char *piece, size_t len, int t
 /* The added tokens over the pieces. */
 rh_status rh_hub_overlay(rh_hub *h, const char *path);
 
+/* The error again, with the file in front if it names none of the folder. */
+rh_status rh_hub_named(const rh_hub *h, rh_status status, const char *path);
+
 /* "Llama", "Gemma": the classes of transformers that put BOS in front themselves. */
 bool rh_hub_class_adds_bos(const rh_hub *h);
 /* A boolean of tokenizer_config.json; null or absent: otherwise. */
