@@ -40,11 +40,19 @@ static const struct mark {
 };
 enum { N_CHAT_MARKS = sizeof chat_marks / sizeof *chat_marks };
 
+/* Turns that begin as a family's do, and go on otherwise: Phi-4's header ends in a token of its
+ * own, SmolLM3's system text is put together from the date and settings. */
+static bool is_other(rh_bytes template, rh_chat chat)
+{
+    return chat == RH_CHAT_CHATML && (has(template, "<|im_sep|>") || has(template, "strftime_now"));
+}
+
 rh_chat rh_tokenizer_chat(const rh_tokenizer *t)
 {
     for (int i = 0; i < N_CHAT_MARKS; i++) {
         const struct mark *m = &chat_marks[i];
         if (t->chat_template.len && !has(t->chat_template, m->begins)) continue;
+        if (is_other(t->chat_template, m->chat)) continue;
         if (rh_tokenizer_find(t, m->begins) >= 0 && rh_tokenizer_find(t, m->ends) >= 0) return m->chat;
     }
     return RH_CHAT_NONE;
@@ -118,6 +126,7 @@ static bool default_system(rh_str *out, rh_bytes template)
 
 typedef struct turn { /* what is being built */
     const rh_tokenizer *t;
+    rh_bytes template; /* the model's own, if it is of this family; else length 0 */
     rh_tokens *out;
     bool special;
     const char *user; /* trimmed if the template trims */
@@ -136,9 +145,21 @@ static rh_status put_control(turn *u, const char *piece)
     return rh_tokens_push(u->out, (rh_token){ id, 0, 0 }, u->err);
 }
 
-static rh_status put_bos(turn *u)
+/* Does the template put BOS in front? Where there is none, the family's own does or does not. */
+static bool has_bos(const turn *u, bool family)
 {
-    return u->t->bos < 0 ? RH_OK : rh_tokens_push(u->out, (rh_token){ u->t->bos, 0, 0 }, u->err);
+    const rh_bytes template = u->template;
+    if (!template.len) return family;
+    if (has(template, "bos_token")) return true;
+    const rh_bytes bos = rh_token_piece(u->t, u->t->bos); /* or spelled out */
+    for (size_t i = 0; bos.len && i + bos.len <= template.len; i++)
+        if (memcmp(template.data + i, bos.data, bos.len) == 0) return !has(template, "<|im_start|>");
+    return false;
+}
+
+static rh_status put_bos(turn *u, bool family)
+{
+    return u->t->bos < 0 || !has_bos(u, family) ? RH_OK : rh_tokens_push(u->out, (rh_token){ u->t->bos, 0, 0 }, u->err);
 }
 
 static rh_status put_bytes(turn *u, const char *text, size_t len)
@@ -216,7 +237,7 @@ static void trim_user(turn *u)
 /* <bos><start_of_turn>user\n[system\n\n]text<end_of_turn>\n<start_of_turn>model\n */
 static rh_status gemma(turn *u, const char *system)
 {
-    if (system && *system && has(u->t->chat_template, "System role not supported")) {
+    if (system && *system && has(u->template, "System role not supported")) {
         return rh_hinted(rh_fail(u->err, RH_EUNSUPPORTED, "this model's chat template has no system text"),
                          u->err, "put it in front of the prompt");
     }
@@ -224,7 +245,7 @@ static rh_status gemma(turn *u, const char *system)
     rh_str_puts(&before, "user\n");
     if (system && *system) rh_str_printf(&before, "%s\n\n", system);
     trim_user(u);
-    rh_status status = before.failed ? rh_fail_nomem(u->err) : put_bos(u);
+    rh_status status = before.failed ? rh_fail_nomem(u->err) : put_bos(u, true);
     if (!status) status = put_control(u, "<start_of_turn>");
     if (!status) status = put_user(u, before.data, before.len);
     rh_str_free(&before);
@@ -235,15 +256,28 @@ static rh_status gemma(turn *u, const char *system)
     return put_text(u, "model\n");
 }
 
+/* "content'] | trim" or "content | trim": most ChatML templates take the text as it is. */
+static bool trims_content(rh_bytes template)
+{
+    for (size_t at = find_in(template, 0, "content"); at < template.len; at = find_in(template, at + 1, "content")) {
+        size_t i = at + strlen("content");
+        while (i < template.len && template.data[i] && strchr("'\"] |", template.data[i])) i++;
+        if (memchr(template.data + at, '|', i - at) && i + 4 <= template.len && !memcmp(template.data + i, "trim", 4)) return true;
+    }
+    return false;
+}
+
 static rh_status chatml_system(turn *u, const char *system)
 {
     rh_str text = { 0 };
     rh_status status = RH_OK;
     bool there = system ? *system != 0 : false;
     rh_str_puts(&text, "system\n");
-    if (there) rh_str_puts(&text, system);
+    const rh_bytes given = there && trims_content(u->template) ? trimmed(system, strlen(system))
+                                                                      : (rh_bytes){ system, there ? strlen(system) : 0 };
+    if (there) rh_str_add(&text, given.data, given.len);
     else if (!system)
-        there = default_system(&text, u->t->chat_template);
+        there = default_system(&text, u->template);
     if (text.failed) status = rh_fail_nomem(u->err);
     if (!status && there) {
         status = put_control(u, "<|im_start|>");
@@ -258,6 +292,8 @@ static rh_status chatml_system(turn *u, const char *system)
 /* [<|im_start|>system\n…<|im_end|>\n]<|im_start|>user\ntext<|im_end|>\n<|im_start|>assistant\n */
 static rh_status chatml(turn *u, const char *system)
 {
+    RH_TRY(put_bos(u, false));
+    if (trims_content(u->template)) trim_user(u);
     RH_TRY(chatml_system(u, system));
     RH_TRY(put_control(u, "<|im_start|>"));
     RH_TRY(put_user(u, "user\n", 5));
@@ -280,7 +316,7 @@ static rh_status llama3_header(turn *u, const char *role)
 static rh_status llama3(turn *u, const char *system)
 {
     rh_str text = { 0 };
-    bool dates = has(u->t->chat_template, "Cutting Knowledge Date: December 2023");
+    bool dates = has(u->template, "Cutting Knowledge Date: December 2023");
     rh_str_puts(&text, "\n\n");
     if (dates)
         rh_str_puts(&text, "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n");
@@ -288,7 +324,7 @@ static rh_status llama3(turn *u, const char *system)
         rh_bytes b = trimmed(system, strlen(system));
         rh_str_add(&text, b.data, b.len);
     }
-    rh_status status = text.failed ? rh_fail_nomem(u->err) : put_bos(u);
+    rh_status status = text.failed ? rh_fail_nomem(u->err) : put_bos(u, true);
     if (!status && (dates || (system && *system))) {
         status = llama3_header(u, "system");
         if (!status) status = put_bytes(u, text.data, text.len);
@@ -311,6 +347,7 @@ rh_status rh_chat_prompt(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const
     turn u = { .t = t, .out = out, .special = special, .user = user, .user_len = user_len, .err = err };
     size_t n_before = out->n;
     rh_status status = RH_OK;
+    if (c == rh_tokenizer_chat(t)) u.template = t->chat_template;
     if (user_len > INT32_MAX / 2)
         return rh_fail(err, RH_ELIMIT, "a text of %zu bytes is too long", user_len);
     size_t valid = rh_utf8_valid(user, user_len);

@@ -271,7 +271,7 @@ static void families(void **state)
     rh_error err;
     size_t from, to;
     begin(&f, tiny_byte_level);
-    f.v.chat_template = "<start_of_turn> raise_exception('System role not supported')";
+    f.v.chat_template = "{{ bos_token }}<start_of_turn> raise_exception('System role not supported')";
     tiny_add(&f.v, "<start_of_turn>", 3, 0);
     tiny_add(&f.v, "<end_of_turn>", 3, 0);
     tiny_add(&f.v, "<|im_start|>", 3, 0); /* in the vocabulary, but the template decides */
@@ -285,8 +285,32 @@ static void families(void **state)
     free(got);
     end(&f);
 
+    /* ChatML that has BOS and trims; Gemma's words for the same model, asked for; and Phi-4's turns. */
     begin(&f, tiny_byte_level);
-    f.v.chat_template = "<|start_header_id|> Cutting Knowledge Date: December 2023";
+    f.v.chat_template = "{{ bos_token }}{{'<|im_start|>' + m['role'] + '\n' + m['content'] | trim + '<|im_end|>\n'}}";
+    tiny_add(&f.v, "<|im_start|>", 3, 0);
+    tiny_add(&f.v, "<|im_end|>", 3, 0);
+    tiny_add(&f.v, "<start_of_turn>", 3, 0);
+    tiny_add(&f.v, "<end_of_turn>", 3, 0);
+    open_it(&f);
+    got = prompt_text(f.t, " s\n", " q\n");
+    assert_string_equal(got, "<x><|im_start|>system\ns<|im_end|>\n<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n");
+    free(got);
+    assert_int_equal(rh_chat_prompt(f.t, RH_CHAT_GEMMA, &k, NULL, "q", 1, false, &from, &to, &err), RH_OK);
+    assert_int_equal(k.items[0].id, rh_tokenizer_bos(f.t));
+    rh_tokens_free(&k);
+    end(&f);
+
+    begin(&f, tiny_byte_level);
+    f.v.chat_template = "<|im_start|>user<|im_sep|>";
+    tiny_add(&f.v, "<|im_start|>", 3, 0);
+    tiny_add(&f.v, "<|im_end|>", 3, 0);
+    open_it(&f);
+    assert_int_equal(rh_tokenizer_chat(f.t), RH_CHAT_NONE);
+    end(&f);
+
+    begin(&f, tiny_byte_level);
+    f.v.chat_template = "{{ bos_token }}<|start_header_id|> Cutting Knowledge Date: December 2023";
     tiny_add(&f.v, "<|start_header_id|>", 3, 0);
     tiny_add(&f.v, "<|end_header_id|>", 3, 0);
     tiny_add(&f.v, "<|eot_id|>", 3, 0);
