@@ -103,6 +103,7 @@ int main(int argc, char **argv)
     cli_catch_signals();
     rh_status status = cli_init(&c, &err);
     c.common.json = asks_json(argc, argv);
+    cli_catch_lost_pages(c.common.json);
     if (!status) status = dispatch(&c, argc, argv, &err);
     cli_clear_bar(&c);
     if (!status && !c.output_failed) status = cli_flush(&c, &err);

@@ -61,7 +61,7 @@ static void add_size(void *data, const char *path, const struct stat *st)
 /* In the child: nothing but system calls. */
 static void become_pip(const char *dir, char *const *argv, char *const *envp, int report)
 {
-    static const int normal[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    static const int normal[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGXFSZ};
     extern char **environ;
     int null = open("/dev/null", O_RDONLY), log = -1;
     for (size_t i = 0; i < CLI_COUNT(normal); i++) signal(normal[i], SIG_DFL);

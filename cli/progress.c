@@ -35,6 +35,7 @@ void cli_catch_signals(void)
             sigaction(stops[i], &action, NULL);
     /* A closed pipe is a failed write, so that temporary files are still removed. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow (ulimit -f) */
 }
 
 void cli_forget_interrupt(void)

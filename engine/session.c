@@ -354,6 +354,7 @@ rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n,
     int64_t wanted = 0;
     if (n < 1) return RH_OK;
     RH_TRY(check_inputs(s, inputs, n, &wanted, err));
+    RH_TRY(rh_model_check(s->model, err)); /* to read a mapped file that was cut short would be SIGBUS */
     RH_TRY(rh_rows_plan(&rows, s->seqs, s->n_seqs, inputs, n, s->share, s->model->tokenizer, err));
     rh_status status = check_distinct(&rows, inputs, n, err);
     if (!status && wanted) status = ensure_logits(s, wanted, err);
@@ -361,6 +362,7 @@ rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n,
         int32_t n_blocks;
         s->stats = (rh_step_stats){.asked = rows.asked, .computed = rh_rows_active(&rows, RH_SITE_START, &n_blocks)};
         status = run_parts(s, &rows, inputs, n, err);
+        if (!status) status = rh_model_check(s->model, err); /* nothing that was computed from two files */
     }
     for (int32_t i = 0; i < n; i++) {
         rh_sequence *q = &s->seqs[inputs[i].seq];

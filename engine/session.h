@@ -109,6 +109,7 @@ typedef struct rh_step_input {
 
 /* Run all inputs through each layer once. A step in which nobody wants logits ends at the
  * deepest captured site; its sequences cannot be fed further (RH_EVALUE if tried).
+ * RH_EIO: the model's file was changed in place before or during the step (rh_model_check).
  * RH_ELIMIT: longer than max_len or the model's context. On error the step did not happen
  * as far as lengths are concerned, but captures may be half written, and a sequence whose
  * window has moved on is ended. */
