@@ -58,7 +58,8 @@ static void find_in_gap(int32_t *marks, const rh_tokenizer *t, const char *text,
         }
         size_t begin = i, end = i + n;
         i = end;
-        if (!(t->cut_when[id] & wanted) || begin < taken) continue;
+        if (!(t->cut_when[id] & wanted)) continue;
+        if (begin < taken) continue; /* whitespace that the one before took (tokenizers has it twice) */
         if (t->added[id] & RH_ADDED_LSTRIP) begin = white_before(text, taken, begin);
         if (t->added[id] & RH_ADDED_RSTRIP) end = white_after(text, end, to);
         marks[begin] = id;

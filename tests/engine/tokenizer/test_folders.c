@@ -9,28 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/json.h"
-#include "help.h"
-#include "support/scratch.h"
+#include "folder_help.h"
 
-#define HUB RH_TEST_DATA "/tokenizer/hub/"
-
-/* A folder of the data; some share their vocabulary with another. */
 static rh_tokenizer *open_folder(scratch *s, const char *name, const char *vocabulary)
 {
-    static const char *const files[] = { "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "chat_template.jinja" };
     rh_tokenizer *t = NULL;
     rh_error err = { 0 };
-    for (int i = 0; i < 4; i++) {
-        char path[1024], *bytes;
-        size_t n;
-        snprintf(path, sizeof path, HUB "%s/%s", i < 2 ? vocabulary : name, files[i]);
-        if (!rh_is_file(path)) continue;
-        if (rh_read_file(&bytes, &n, path, 1 << 20, &err)) fail_msg("%s", err.message);
-        scratch_write(s, files[i], bytes, n);
-        free(bytes);
-    }
+    copy_folder(s, name, vocabulary);
     if (rh_tokenizer_from_folder(&t, s->dir, 0, &err)) fail_msg("%s: %s %s", name, err.message, err.hint);
     assert_non_null(t);
     return t;
