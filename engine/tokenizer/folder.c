@@ -116,8 +116,7 @@ static rh_status join(char **out, const rh_hub *h, const char *name)
     return *out ? RH_OK : rh_fail_nomem(h->err);
 }
 
-/* An object in the folder; *out is NULL if there is no such file. */
-static rh_status load_object(json_t **out, char **path, const rh_hub *h, const char *name)
+rh_status rh_hub_load(json_t **out, char **path, const rh_hub *h, const char *name)
 {
     *out = NULL;
     RH_TRY(join(path, h, name));
@@ -147,7 +146,7 @@ static rh_status special_tokens(rh_hub *h)
 {
     json_t *map = NULL;
     char *path = NULL;
-    rh_status status = load_object(&map, &path, h, "special_tokens_map.json"); /* of older folders */
+    rh_status status = rh_hub_load(&map, &path, h, "special_tokens_map.json"); /* of older folders */
     if (!status) {
         find_special(&h->t->bos, h, map, "bos_token");
         find_special(&h->t->eos, h, map, "eos_token");
@@ -211,7 +210,7 @@ static bool is_model_proto(const char *path)
 
 static rh_status read_tokenizer(rh_hub *h, const char *model, const char *json)
 {
-    RH_TRY(load_object(&h->config, &h->config_path, h, "tokenizer_config.json"));
+    RH_TRY(rh_hub_load(&h->config, &h->config_path, h, "tokenizer_config.json"));
     if (rh_is_file(model) && (is_model_proto(model) || !rh_is_file(json))) RH_TRY(rh_hub_sentencepiece(h, model));
     else RH_TRY(rh_hub_byte_level(h, json));
     RH_TRY(rh_cut_init(h->t, h->err));

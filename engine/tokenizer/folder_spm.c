@@ -32,6 +32,29 @@ static bool marks_turn(rh_bytes piece)
     return false;
 }
 
+/* {"<|im_start|>": 32000, …} of older folders, which say no more of a token. */
+static rh_status added_of_file(rh_hub *h)
+{
+    json_t *root = NULL, *value;
+    char *path = NULL;
+    const char *content;
+    rh_status status = rh_hub_load(&root, &path, h, "added_tokens.json");
+    json_t *special = json_pack("{s:b}", "special", 1);
+    if (!status && !special) status = rh_fail_nomem(h->err);
+    if (status) goto done;
+    json_object_foreach(root, content, value) {
+        const json_t *flags = marks_turn((rh_bytes){content, strlen(content)}) ? special : NULL;
+        status = json_is_integer(value) ? rh_hub_add(h, json_integer_value(value), content, strlen(content), flags, path)
+                                        : rh_fail(h->err, RH_EFORMAT, "'%s': the id of '%.40s' is no number", path, content);
+        if (status) goto done;
+    }
+done:
+    json_decref(special);
+    json_decref(root);
+    free(path);
+    return status;
+}
+
 static rh_status take_pieces(rh_hub *h, rh_sp_model *m, const char *path)
 {
     rh_tokenizer *t = h->t;
@@ -81,7 +104,7 @@ rh_status rh_hub_sentencepiece(rh_hub *h, const char *path)
 {
     rh_map map = {0};
     rh_sp_model m = {0};
-    RH_TRY(added_of_config(h));
+    RH_TRY(json_object_get(h->config, "added_tokens_decoder") ? added_of_config(h) : added_of_file(h));
     RH_TRY(rh_map_open(&map, path, h->err));
     rh_status status = rh_sp_model_read(&m, (const char *)map.data, map.size, h->err);
     if (!status) status = attach(h, &m, path);

@@ -31,6 +31,9 @@ rh_status rh_hub_overlay(rh_hub *h, const char *path);
 /* The error again, with the file in front if it names none of the folder. */
 rh_status rh_hub_named(const rh_hub *h, rh_status status, const char *path);
 
+/* An object in the folder and its path, both the caller's; *out is NULL if there is no such file. */
+rh_status rh_hub_load(json_t **out, char **path, const rh_hub *h, const char *name);
+
 /* "Llama", "Gemma": the classes of transformers that put BOS in front themselves. */
 bool rh_hub_class_adds_bos(const rh_hub *h);
 /* A boolean of tokenizer_config.json; null or absent: otherwise. */

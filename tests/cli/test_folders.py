@@ -80,6 +80,28 @@ def test_texts_and_chats(place):
                 assert ids_of(place, at, [u for u, _ in rows], *flags) == [ids for _, ids in rows], (name, system)
 
 
+def test_older_folders(place):
+    """added_tokens.json and special_tokens_map.json say what tokenizer_config.json does in newer ones."""
+    new = folder(place, "llama2")
+    n = max(map(int, json.loads((new / "tokenizer_config.json").read_text())["added_tokens_decoder"]))
+    text = "<s>Hi<|im_start|>user\n12<|im_end|>"
+    expected = place.json("tokens", new, text, "--special")
+    shutil.rmtree(new)
+    at = folder(place, "llama2", tokenizer_config_json={"tokenizer_class": "LlamaTokenizer"}, added_tokens_json={"<|im_start|>": n, "<|im_end|>": n - 1},
+                special_tokens_map_json={"bos_token": "<s>", "eos_token": {"content": "</s>"}})
+    assert place.json("tokens", at, text, "--special") == expected
+    assert place.json("tokens", at, text)["ids"] != expected["ids"]
+    assert place.json("info", at)["tokenizer"]["eos"] == 2
+
+
+def test_added_tokens_beyond_the_embedding(place):
+    """Gemma 3 1B has one: it is left out, not refused."""
+    def beyond(data):
+        data["added_tokens"].append({**data["added_tokens"][0], "id": VOCAB, "content": "<image_soft_token>"})
+    at = folder(place, "qwen2", tokenizer_json=changed("qwen2", beyond))
+    assert max(place.json("tokens", at, "<image_soft_token>", "--special")["ids"]) < VOCAB
+
+
 def test_chat_template_flag(place):
     at = folder(place, "gpt2")
     text = "Name a city."
