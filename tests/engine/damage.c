@@ -42,7 +42,7 @@ static void read_into(damage_base *b, const char *path, const char *name)
 static void read_model(damage_base *b)
 {
     char path[600];
-    snprintf(path, sizeof path, RH_TEST_DATA "/models/%s", b->name);
+    snprintf(path, sizeof path, RH_TEST_DATA "/%s%s", b->kind == DAMAGE_TOKENIZER ? "tokenizer/" : "models/", b->name);
     if (!rh_is_dir(path)) {
         strcat(path, ".gguf");
         read_into(b, path, b->entry);
@@ -51,12 +51,15 @@ static void read_model(damage_base *b)
     DIR *d = opendir(path);
     for (struct dirent *e; d && (e = readdir(d));) {
         char file[900];
-        const bool answers = !strncmp(e->d_name, "expected", 8) || !strncmp(e->d_name, "tokens", 6);
+        const bool answers = !strncmp(e->d_name, "expected", 8) || !strncmp(e->d_name, "tokens", 6) || !strncmp(e->d_name, "answers", 7);
         if (e->d_name[0] == '.' || answers) continue;
         snprintf(file, sizeof file, "%s/%s", path, e->d_name);
         read_into(b, file, e->d_name);
     }
     if (d) closedir(d);
+    if (!b->kind)
+        rh_str_puts(&add_file(b, "generation_config.json")->good,
+                    "{\"bos_token_id\": 1, \"eos_token_id\": [2, 3], \"do_sample\": true, \"temperature\": 0.6, \"top_k\": 64, \"top_p\": 0.9}");
 }
 
 /* By Rhumb's own writers, two layers (npy: one). */
@@ -88,8 +91,9 @@ damage_base *damage_bases_open(void)
     static const damage_base rows[] = {
         {.name = "words", .entry = "model.gguf"}, {.name = "llama-f32", .entry = ""}, {.name = "llama-bf16", .entry = ""},
         {.name = "llama-nf4", .entry = ""}, {.name = "gemma2-nf4", .entry = ""}, {.name = "gemma3-bf16", .entry = ""},
-        {.name = "v.safetensors", .entry = "v.safetensors", .vector = true}, {.name = "v.gguf", .entry = "v.gguf", .vector = true},
-        {.name = "v.npy", .entry = "v.npy", .vector = true},
+        {.name = "v.safetensors", .entry = "v.safetensors", .kind = DAMAGE_VECTOR}, {.name = "v.gguf", .entry = "v.gguf", .kind = DAMAGE_VECTOR},
+        {.name = "v.npy", .entry = "v.npy", .kind = DAMAGE_VECTOR}, {.name = "hub/qwen2", .entry = "", .kind = DAMAGE_TOKENIZER},
+        {.name = "hub/llama3.1", .entry = "", .kind = DAMAGE_TOKENIZER}, {.name = "hub/gemma3", .entry = "", .kind = DAMAGE_TOKENIZER},
     };
     enum { N = sizeof rows / sizeof *rows };
     damage_base *all = calloc(N + 1, sizeof *all);
@@ -97,7 +101,7 @@ damage_base *damage_bases_open(void)
     memcpy(all, rows, sizeof rows);
     for (damage_base *b = all; b->name; b++) {
         scratch_open(&b->at);
-        if (b->vector) make_vector(b);
+        if (b->kind == DAMAGE_VECTOR) make_vector(b);
         else read_model(b);
         for (int i = 0; i < b->n; i++) scratch_write(&b->at, b->files[i].name, b->files[i].good.data, b->files[i].good.len);
     }

@@ -33,7 +33,7 @@ typedef struct damage_file {
 
 typedef struct damage_base {
     const char *name, *entry; /* entry: the file to open; "": the folder */
-    bool vector;
+    enum { DAMAGE_MODEL = 0, DAMAGE_VECTOR, DAMAGE_TOKENIZER } kind;
     scratch at;
     damage_file files[DAMAGE_FILES];
     int n;

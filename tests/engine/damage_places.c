@@ -156,6 +156,6 @@ void places_of(places *out, const char *name, const rh_str *bytes)
         if (n <= bytes->len - 8) places_of_json(out, bytes, 8, 8 + (size_t)n);
         add(out, 0, 8, PLACE_NUMBER);
     } else {
-        out->end = bytes->len < 128 ? bytes->len : 128;
+        out->end = ends(name, ".npy") && bytes->len > 128 ? 128 : bytes->len;
     }
 }

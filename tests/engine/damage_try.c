@@ -30,15 +30,23 @@ static void look(const rh_model *m)
     }
 }
 
-static bool tokens(const rh_model *m)
+/* All ids, of a text and of a chat, are below n and have a text of their own. */
+static bool tokens(const rh_tokenizer *t, int32_t n)
 {
-    static const char text[] = "the cat sat <s> \xc3\xa9 12";
+    static const char text[] = "the cat sat <s> \xc3\xa9 12  <|im_end|>\n";
     rh_tokens ids = {0};
+    rh_str back = {0};
     rh_error err = {0};
+    size_t begin, end;
     bool good = true;
-    if (!m->tokenizer) return true;
-    if (!rh_tokenize(m->tokenizer, &ids, text, sizeof text - 1, true, 0, &err))
-        for (size_t i = 0; i < ids.n; i++) good = good && ids.items[i].id >= 0 && ids.items[i].id < m->config.n_vocab;
+    if (!t) return true;
+    (void)rh_tokenize(t, &ids, text, sizeof text - 1, true, 0, &err);
+    (void)rh_chat_prompt(t, rh_tokenizer_chat(t), &ids, "be kind", text, sizeof text - 1, true, &begin, &end, &err);
+    for (size_t i = 0; i < ids.n; i++) {
+        good = good && ids.items[i].id >= 0 && ids.items[i].id < n;
+        if (good) rh_token_text(t, &back, ids.items[i].id, true);
+    }
+    rh_str_free(&back);
     rh_tokens_free(&ids);
     return good;
 }
@@ -93,6 +101,19 @@ static bool try_vector(const damage_base *b, const char *path, char message[1024
     return true;
 }
 
+static bool try_tokenizer(const damage_base *b, const char *path, char message[1024], const char **what)
+{
+    enum { ROWS = 1000 };
+    rh_tokenizer *t = NULL;
+    rh_error err = {0};
+    const rh_status status = rh_tokenizer_from_folder(&t, path, ROWS, &err);
+    *what = status ? "an error that does not name the file" : "a token outside the vocabulary";
+    const bool good = status ? well_said(status, &err, b->at.dir) : tokens(t, ROWS);
+    rh_tokenizer_free(t);
+    snprintf(message, 1024, "%s", status ? err.message : "");
+    return good;
+}
+
 bool damage_try(const damage_base *b, char message[1024], const char **what)
 {
     char path[600];
@@ -101,13 +122,14 @@ bool damage_try(const damage_base *b, char message[1024], const char **what)
     /* Quantising reads every matrix once more. */
     const rh_settings settings = {.device = RH_DEVICE_CPU, .threads = 1}, quantized = {.device = RH_DEVICE_CPU, .threads = 1, .quantize = "nf4"};
     snprintf(path, sizeof path, "%s/%s", b->at.dir, b->entry);
-    if (b->vector) return try_vector(b, path, message, what);
+    if (b->kind == DAMAGE_VECTOR) return try_vector(b, path, message, what);
+    if (b->kind == DAMAGE_TOKENIZER) return try_tokenizer(b, path, message, what);
     bool good = true;
     const rh_status light = rh_model_open_light(&m, path, &settings, &err);
     if (!light) {
         look(m);
         *what = "a token outside the vocabulary";
-        good = tokens(m);
+        good = tokens(m->tokenizer, m->config.n_vocab);
     }
     rh_model_free(m);
     m = NULL;
