@@ -75,6 +75,20 @@ float *golden_logits(const rh_model *m, const int32_t *ids, int32_t n, int32_t c
     return logits;
 }
 
+bool golden_change(char *bytes, size_t n, const char *after, const char *find, const char *put)
+{
+    const size_t len = strlen(find), skip = strlen(after);
+    size_t i = 0;
+    assert_int_equal(len, strlen(put));
+    while (skip && i + skip <= n && memcmp(bytes + i, after, skip)) i++;
+    for (; i + len <= n; i++) {
+        if (memcmp(bytes + i, find, len)) continue;
+        memcpy(bytes + i, put, len);
+        return true;
+    }
+    return false;
+}
+
 double golden_max_diff(const float *a, const float *b, int64_t n)
 {
     double worst = 0;

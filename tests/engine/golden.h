@@ -19,6 +19,9 @@ rh_model *golden_open_tiny(const char *name, bool exact); /* a folder of tests/d
 /* Logits [n, n_vocab] of the prompt, fed `chunk` tokens a step (0: all at once). */
 float *golden_logits(const rh_model *m, const int32_t *ids, int32_t n, int32_t chunk);
 
+/* The first `find` behind the first `after` becomes `put`, which is as long; false if there is none. */
+bool golden_change(char *bytes, size_t n, const char *after, const char *find, const char *put);
+
 /* Upper ends of a comparison: max |a-b|, and that over max |b|. NaN counts as infinite. */
 double golden_max_diff(const float *a, const float *b, int64_t n);
 double golden_rel_diff(const float *a, const float *b, int64_t n);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "engine/model.h"
+#include "golden.h"
 #include "support/scratch.h"
 
 #define FOLDER RH_TEST_DATA "/models/"
@@ -22,21 +22,6 @@ static void copy_to(scratch *dir, const char *from, const char *name)
     assert_int_equal(rh_read_file(&bytes, &n, from, 1 << 20, NULL), RH_OK);
     scratch_write(dir, name, bytes, n);
     free(bytes);
-}
-
-/* The first `find` behind the first `after` becomes `put`, which is as long; false if there is none. */
-static bool change(char *bytes, size_t n, const char *after, const char *find, const char *put)
-{
-    const size_t len = strlen(find), skip = strlen(after);
-    size_t i = 0;
-    assert_int_equal(len, strlen(put));
-    while (skip && i + skip <= n && memcmp(bytes + i, after, skip)) i++;
-    for (; i + len <= n; i++) {
-        if (memcmp(bytes + i, find, len)) continue;
-        memcpy(bytes + i, put, len);
-        return true;
-    }
-    return false;
 }
 
 static void wrong_checkpoints(void **state)
@@ -69,7 +54,7 @@ static void wrong_checkpoints(void **state)
         rh_error err = {0};
         rh_model *m = NULL;
         assert_int_equal(rh_read_file(&bytes, &n, FOLDER "llama-nf4/model.safetensors", 1 << 20, NULL), RH_OK);
-        assert_true(change(bytes, n, cases[i].after, cases[i].find, cases[i].put));
+        assert_true(golden_change(bytes, n, cases[i].after, cases[i].find, cases[i].put));
         scratch_write(&dir, "model.safetensors", bytes, n);
         free(bytes);
         const rh_status status = rh_model_open_light(&m, dir.dir, NULL, &err);
