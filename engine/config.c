@@ -10,14 +10,14 @@
 static const struct { const char *what; int32_t lo, hi; } bounds[] = {
     {"d_model", 1, 1 << 17},    {"layers", 1, RH_MAX_LAYERS}, {"heads", 1, 1 << 12},
     {"kv heads", 1, 1 << 12},   {"head_dim", 2, 1 << 12},     {"d_ff", 1, 1 << 20},
-    {"vocabulary", 1, 1 << 24}, {"context", 1, 1 << 26},
+    {"vocabulary", 1, 1 << 24}, {"context", 1, 1 << 26}, {"window", 0, 1 << 26},
 };
 
 static rh_status check_sizes(const rh_model_config *c, const char *path, rh_error *err)
 {
     const int64_t values[] = {c->d_model, c->n_layers, c->n_heads, c->n_kv_heads,
-                              c->head_dim, c->d_ff, c->n_vocab, c->n_ctx};
-    for (int i = 0; i < 8; i++)
+                              c->head_dim, c->d_ff, c->n_vocab, c->n_ctx, c->window};
+    for (int i = 0; i < 9; i++)
         if (values[i] < bounds[i].lo || values[i] > bounds[i].hi)
             return rh_fail(err, RH_EFORMAT, "'%s' claims %s %lld, outside %d..%d", path, bounds[i].what,
                            (long long)values[i], bounds[i].lo, bounds[i].hi);
