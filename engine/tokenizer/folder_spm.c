@@ -7,6 +7,8 @@
 #include "engine/tokenizer/hub.h"
 #include "engine/tokenizer/spm_proto.h"
 
+enum { MODEL_LIMIT = 256 << 20 }; /* as of JSON; Gemma's has 4 MiB */
+
 /* {"106": {"content": "<start_of_turn>", "special": true, …}, …} */
 static rh_status added_of_config(rh_hub *h)
 {
@@ -106,7 +108,9 @@ rh_status rh_hub_sentencepiece(rh_hub *h, const char *path)
     rh_sp_model m = {0};
     RH_TRY(json_object_get(h->config, "added_tokens_decoder") ? added_of_config(h) : added_of_file(h));
     RH_TRY(rh_map_open(&map, path, h->err));
-    rh_status status = rh_sp_model_read(&m, (const char *)map.data, map.size, h->err);
+    rh_status status = RH_OK;
+    if (map.size > MODEL_LIMIT) status = rh_fail(h->err, RH_ELIMIT, "a model of %zu bytes is beyond the limit of %d", map.size, MODEL_LIMIT);
+    if (!status) status = rh_sp_model_read(&m, (const char *)map.data, map.size, h->err);
     if (!status) status = attach(h, &m, path);
     rh_sp_model_free(&m);
     rh_map_close(&map);

@@ -10,7 +10,7 @@
 
 static void try_texts(const rh_tokenizer *t)
 {
-    static const char *const texts[] = { "a  b\r\n12 <mask> don't", "\xc3\xa9" "e\xcc\x81 \xf0\x9f\x98\x80<|im_end|>", "" };
+    static const char *const texts[] = { "a  b\r\n12 <mask> don't", "\xc3\xa9 e\xcc\x81 \xf0\x9f\x98\x80<|im_end|>", "" };
     rh_str back = { 0 };
     for (int i = 0; i < 6; i++) {
         rh_tokens k = { 0 };
