@@ -1,5 +1,6 @@
 #include "base/spill.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -109,6 +110,24 @@ static int64_t earlier(const rh_spill *s, const head *want)
     return same && h.done >= 0 ? h.done : -1;
 }
 
+/* A run that is never taken up again must not fill the disk for ever. What cannot be looked at stays. */
+static void remove_abandoned(const char *dir)
+{
+    static const time_t month = 30 * 24 * 3600;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        const size_t len = strlen(e->d_name);
+        struct stat st;
+        if (len < 5 || strcmp(e->d_name + len - 5, ".part") != 0) continue;
+        const int fd = openat(dirfd(d), e->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0) continue;
+        if (!fstat(fd, &st) && S_ISREG(st.st_mode) && time(NULL) - st.st_mtime > month && !flock(fd, LOCK_EX | LOCK_NB))
+            (void)unlinkat(dirfd(d), e->d_name, 0);
+        close(fd);
+    }
+    if (d) closedir(d);
+}
+
 rh_status rh_spill_open_kept(rh_spill *out, int64_t *done, const char *dir, const char *name, int64_t size, rh_error *err)
 {
     rh_str file = {0};
@@ -133,6 +152,7 @@ rh_status rh_spill_open_kept(rh_spill *out, int64_t *done, const char *dir, cons
         if (!status && pwrite(s.fd, &want, sizeof want, 0) != (ssize_t)sizeof want) status = rh_fail_errno(err, "write in", dir);
         if (status) rh_spill_remove(&s);
     }
+    if (!status) remove_abandoned(dir);
     if (status) {
         rh_spill_close(&s);
         return status;

@@ -20,7 +20,8 @@ rh_status rh_spill_open(rh_spill *out, const char *dir, int64_t size, rh_error *
 void rh_spill_close(rh_spill *s); /* NULL and zeroed are fine; a name stays */
 
 /* DIR/NAME.part, of `size` bytes. *done is what the last rh_spill_mark of an earlier run with this name and size said,
- * or 0, and then the bytes are zeros. While another process has it open, a nameless one in its place. */
+ * or 0, and then the bytes are zeros. While another process has it open, a nameless one in its place. What others left
+ * there a month ago and nobody has open is removed. */
 rh_status rh_spill_open_kept(rh_spill *out, int64_t *done, const char *dir, const char *name, int64_t size, rh_error *err);
 /* What was written so far is on the disk, and then so is `done`. */
 rh_status rh_spill_mark(rh_spill *s, int64_t done, rh_error *err);

@@ -5,10 +5,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "base/spill.h"
 #include "support/scratch.h"
@@ -87,6 +90,34 @@ static void kept(void **state)
 }
 
 /* What lies there is not ours, or was cut off: it is made anew. */
+/* What nobody has come back to for a month goes when another is made; unless it is open, or something else. */
+static void abandoned(void **state)
+{
+    (void)state;
+    scratch dir;
+    rh_spill mine, open_one;
+    rh_error err = {0};
+    int64_t done;
+    const struct timespec old[2] = {{.tv_sec = time(NULL) - 31 * 24 * 3600}, {.tv_sec = time(NULL) - 31 * 24 * 3600}};
+    scratch_open(&dir);
+    assert_int_equal(rh_spill_open_kept(&open_one, &done, dir.dir, "open", 100, &err), RH_OK);
+    scratch_write(&dir, "young.part", "x", 1);
+    static const char *const aged[] = {"old.part", "old.txt"};
+    for (int i = 0; i < 2; i++) scratch_write(&dir, aged[i], "x", 1);
+    for (int i = 0; i < 2; i++) assert_int_equal(utimensat(AT_FDCWD, scratch_path(&dir, aged[i]), old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, scratch_path(&dir, "open.part"), old, 0), 0);
+    assert_int_equal(rh_spill_open_kept(&mine, &done, dir.dir, "mine", 100, &err), RH_OK);
+    assert_int_equal(access(scratch_path(&dir, "old.part"), F_OK), -1);
+    static const char *const stay[] = {"old.txt", "young.part", "open.part", "mine.part"};
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(access(scratch_path(&dir, stay[i]), F_OK), 0);
+        unlink(scratch_path(&dir, stay[i]));
+    }
+    rh_spill_close(&mine);
+    rh_spill_close(&open_one);
+    scratch_close(&dir);
+}
+
 static void kept_by_others(void **state)
 {
     (void)state;
@@ -169,7 +200,7 @@ static void no_room(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(windows_and_appends), cmocka_unit_test(kept), cmocka_unit_test(kept_by_others),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(windows_and_appends), cmocka_unit_test(kept), cmocka_unit_test(kept_by_others), cmocka_unit_test(abandoned),
                                        cmocka_unit_test(folders), cmocka_unit_test(no_room)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
