@@ -1,4 +1,5 @@
-"""What bench/compare and bench/fidelity share: where things are, the machine, the peers' programs."""
+"""What the programs of bench/ share: where things are, the machine, the peers' programs, rhumb's logits."""
+import json
 import os
 import pathlib
 import platform
@@ -35,6 +36,91 @@ def llama(peers, program, *arguments, quiet=True):
     if done.returncode:
         sys.exit(f"{program} failed:\n{done.stdout[-2000:]}")
     return done.stdout
+
+
+class Logits:
+    """bench-logits on a model: one program answers one question after the other."""
+
+    def __init__(self, program, model_file):
+        # Nothing is timed here: let threads sleep while the other side works.
+        self.run = subprocess.Popen([program, model_file], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                    env={**os.environ, "OMP_WAIT_POLICY": "passive"})
+
+    def log_probs(self, ids, width, **how):
+        """float64 [len(ids), width]; how: exact, step, half (see bench/logits.c)"""
+        import torch
+        self.run.stdin.write(json.dumps({**how, "ids": ids}).encode() + b"\n")
+        self.run.stdin.flush()
+        raw = self.run.stdout.read(4 * width * len(ids))
+        if len(raw) != 4 * width * len(ids):
+            sys.exit("bench-logits stopped")
+        return torch.log_softmax(torch.frombuffer(bytearray(raw), dtype=torch.float32).view(len(ids), width).double(), -1)
+
+    def close(self):
+        self.run.stdin.close()
+        if self.run.wait():
+            sys.exit("bench-logits failed")
+
+
+def text_of(model_file, texts):
+    """The texts as text, from the file's own vocabulary, control tokens left out."""
+    import gguf
+    read = lambda key: gguf.GGUFReader(model_file).fields["tokenizer.ggml." + key].contents()
+    tokens, types = read("tokens"), read("token_type")
+    if read("model") == "gpt2":  # byte-level BPE: each character stands for a byte
+        plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        rest = [b for b in range(256) if b not in plain]
+        byte = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(rest)}
+        piece = lambda i: bytes(byte[c] for c in tokens[i])
+    else:
+        piece = lambda i: (bytes([int(tokens[i][3:5], 16)]) if types[i] == 6
+                           else tokens[i].replace("\u2581", " ").encode())
+    return "".join(b"".join(piece(i) for i in ids if types[i] != 3).decode(errors="ignore") for ids in texts)
+
+
+class LlamaBase:
+    """llama.cpp's logits of a text with a model's own weights expanded to float32, to compare the model with."""
+
+    def __init__(self, peers, model_file, prose, context, folder):
+        expanded, self.base = folder / "f32.gguf", folder / "base.kld"
+        llama(peers, "llama-quantize", "--allow-requantize", model_file, expanded, "F32")
+        self.peers, self.model_file = peers, model_file
+        self.same = ["-f", prose, "-c", context, "-t", 2, "--kl-divergence-base", self.base]
+        llama(peers, "llama-perplexity", "-m", expanded, *self.same, quiet=False)
+        expanded.unlink()
+
+    def kl(self, batch):
+        """(mean, largest), `batch` tokens at once"""
+        log = llama(self.peers, "llama-perplexity", "-m", self.model_file, *self.same, "--kl-divergence", "-ub", batch,
+                    quiet=False)
+        found = [re.search(label + r":\s*([-\d.e]+)", log) for label in (r"Mean\s+KLD", "Maximum KLD")]
+        if not all(found):
+            sys.exit("llama-perplexity printed no KL:\n" + log[-2000:])
+        return tuple(float(f[1]) for f in found)
+
+
+def perplexity_llama(peers, model_file, prose, context):
+    """As llama-perplexity has it, and the ids of the text."""
+    log = llama(peers, "llama-perplexity", "-m", model_file, "-f", prose, "-c", context, "-t", 2, quiet=False)
+    found = re.search(r"Final estimate: PPL = ([\d.]+)", log)
+    if not found:
+        sys.exit("llama-perplexity printed no perplexity:\n" + log[-2000:])
+    ids = llama(peers, "llama-tokenize", "-m", model_file, "-f", prose, "--ids", "--log-disable")
+    return float(found[1]), json.loads(ids[ids.index("["):])
+
+
+def perplexity(logits, ids, context, width, bos):
+    """The same from rhumb's logits: whole chunks of the text, each begun by BOS where the model has it, and of each
+    chunk the second half."""
+    import math
+    total = count = 0
+    for at in range(0, len(ids) - context + 1, context):
+        chunk = ids[at:at + context]
+        p = logits.log_probs([bos, *chunk[1:]] if bos is not None else chunk, width)
+        for i in range(context // 2, context - 1):
+            total -= float(p[i, chunk[i + 1]])
+            count += 1
+    return math.exp(total / count)
 
 
 def machine():

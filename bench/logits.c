@@ -4,7 +4,7 @@
  *
  * A question is a line of JSON on stdin, {"exact": true, "step": false, "ids": [1, 2, 3]}; its answer is
  * ids × n_vocab float32 on stdout. exact: float32 activations; step: one token a step instead
- * of all at once. */
+ * of all at once; half: keys and values as float16. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 #include "engine/session.h"
 
 typedef struct question {
-    bool exact, step;
+    bool exact, step, half;
     int32_t *ids, n;
 } question;
 
@@ -26,6 +26,7 @@ static rh_status parse(question *q, const char *line, size_t len, rh_error *err)
     size_t n = json_array_size(ids);
     q->exact = json_is_true(json_object_get(root, "exact"));
     q->step = json_is_true(json_object_get(root, "step"));
+    q->half = json_is_true(json_object_get(root, "half"));
     q->ids = n && n <= INT32_MAX ? rh_calloc(n, sizeof *q->ids) : NULL;
     q->n = (int32_t)n;
     for (size_t i = 0; q->ids && i < n; i++) q->ids[i] = (int32_t)json_integer_value(json_array_get(ids, i));
@@ -40,6 +41,7 @@ static rh_status answer(const rh_model *m, const question *q, rh_error *err)
     rh_session *s = NULL;
     float *logits = rh_calloc((size_t)chunk, width * sizeof *logits);
     rh_status status = logits ? rh_session_new(&s, m, 1, q->n, err) : rh_fail_nomem(err);
+    if (!status && q->half) rh_session_kv(s, RH_F16);
     if (!status) status = rh_session_add(s, &seq, q->n, NULL, 0, err);
     for (int32_t at = 0; !status && at < q->n; at += chunk) {
         rh_step_input in = {.seq = seq, .ids = q->ids + at, .n = chunk, .want = RH_LOGITS_ALL, .logits = logits};
