@@ -10,6 +10,7 @@
 #include "cli/models.h"
 #include "cli/text.h"
 #include "engine/files/vectorfile.h"
+#include "engine/kv.h"
 
 typedef struct info_flags { bool metadata, tensors; } info_flags;
 
@@ -158,7 +159,9 @@ static void model_text(rh_str *out, const rh_model *m, const info_flags *f)
     cli_count_text(a, k->n_vocab);
     cli_count_text(b, k->n_ctx);
     rh_str_printf(out, "vocabulary   %s tokens%s\n", a, k->tied ? ", embedding tied to the logits" : "");
-    rh_str_printf(out, "context      %s tokens\n", b);
+    rh_str_printf(out, "context      %s tokens", b);
+    cli_size_text(b, (double)rh_kv_position_bytes(m, rh_kv_type(m)));
+    rh_str_printf(out, "; keys and values of one: %s, as float%d\n", b, rh_kv_type(m) == RH_F16 ? 16 : 32);
     local_layers(&local, k);
     if (local.len) rh_str_printf(out, "window       %d tokens in layers %s\n", k->window, local.data);
     rh_str_free(&local);
@@ -233,6 +236,8 @@ static json_t *model_json(const rh_model *m, const info_flags *f)
                           (json_int_t)m->n_params, "fingerprint", m->fingerprint, "layers", k->n_layers, "d_model",
                           k->d_model, "heads", k->n_heads, "kv_heads", k->n_kv_heads, "head_dim", k->head_dim, "d_ff",
                           k->d_ff, "vocabulary", k->n_vocab, "context", k->n_ctx, "tied", k->tied, "window", k->window);
+    json_object_set_new(o, "kv", json_pack("{s:s, s:I}", "type", rh_dtype_get(rh_kv_type(m))->name, "bytes_per_position",
+                                           (json_int_t)rh_kv_position_bytes(m, rh_kv_type(m))));
     json_t *sites = json_object(), *local = json_array();
     for (int h = 0; h < RH_N_HOOKS; h++)
         json_object_set_new(sites, rh_hook_name((rh_hook)h), json_integer(rh_model_width(m, (rh_hook)h)));
