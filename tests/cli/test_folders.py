@@ -185,7 +185,7 @@ def test_refusals(place):
         ({"tokenizer_json": sets("added_tokens", 0, "single_word", True)}, "single words only"),
         ({"tokenizer_json": sets("added_tokens", 0, "id", 3)}, "but the vocabulary has"),
         ({"tokenizer_json": "[" * 5000 + "]" * 5000}, "not valid JSON"),
-        ({"tokenizer_json": '{"pre_tokenizer":' + '{"type":"Sequence","pretokenizers":[' * 500 + "]}" * 500 + "}"}, "nested too deeply"),
+        ({"tokenizer_json": '{"model":{"type":"BPE"},"pre_tokenizer":' + '{"type":"Sequence","pretokenizers":[' * 500 + "]}" * 500 + "}"}, "nested too deeply"),
         ({"tokenizer_json": sets("pre_tokenizer", "pretokenizers", 0, "pattern", "Regex", "[a[b]]")}, "a pattern has '[b'"),
         ({"tokenizer_json": "[]"}, "not a JSON object"),
         ({"tokenizer_json": "{"}, "not valid JSON"),

@@ -8,7 +8,7 @@ chat_template.jinja where that holds the template; and answers.json: {"texts": [
 …], "chats": [[system or null, user, ids], …], "with_bos": ids}. Plain ids are those with special
 tokens as text: left out if they are the same, null where transformers then cuts no other added tokens
 either (its slow tokenizers). Chats of null: the template refuses. The tokenizers are
-trained on the repository's own documents; the templates have the families' effect. Of SentencePiece
+trained on strings of tokenizer_strings.py; the templates have the families' effect. Of SentencePiece
 folders the slow tokenizer answers, which is libsentencepiece; where the fast one differs is printed.
 With legacy false the fast one answers: the slow one has a space in front of a token that is first.
 The same files every time.
@@ -28,7 +28,6 @@ from tokenizer_strings import strings
 
 HERE = pathlib.Path(__file__).resolve().parent
 OUT = HERE.parent / "data" / "tokenizer" / "hub"
-ROOT = HERE.parent.parent
 
 LLAMA3_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
                 r"\s+(?!\S)|\s+")
@@ -75,12 +74,8 @@ USERS = ["Name a city.", "", "  spaces  ", "\n\nlines\r\n", "What is 12345 + ½?
 SYSTEMS = [None, "Be brief.", " spaced \n"]
 
 
-def corpus():
-    files = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    return [line + "\n" for f in files for line in f.read_text().split("\n")][:1500] + WORDS
-
-
-WORDS = [s for s in strings(900) if len(s) < 80][:400]
+CORPUS = [s + "\n" for s in strings() if 0 < len(s) < 120 and "\0" not in s]
+ASCII = [s for s in CORPUS if s.isascii() and s.strip()]
 
 
 def save(name, tokenizer, config, template=None, jinja=False):
@@ -104,7 +99,7 @@ def byte_level(pre, special, others=(), normalizer=None, post=None, merges_as_pa
     t.decoder = decoders.ByteLevel()
     if normalizer:
         t.normalizer = normalizer
-    t.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=n, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    t.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=n, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
     t.add_special_tokens(special)
     t.add_tokens(list(others))
     if post:
@@ -118,7 +113,7 @@ def byte_level(pre, special, others=(), normalizer=None, post=None, merges_as_pa
 def piece_model(n, **options):
     out = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([s.strip("\n") for s in corpus()[:-len(WORDS)] if s.strip()]), model_writer=out, vocab_size=n, model_type="bpe",
+        sentence_iterator=iter([s.strip("\n") for s in ASCII]), model_writer=out, vocab_size=n, model_type="bpe",
         byte_fallback=True, character_coverage=0.98, normalization_rule_name="identity", remove_extra_whitespaces=False,
         num_threads=1, minloglevel=2, split_digits=True, allow_whitespace_only_pieces=True, max_sentence_length=4192, **options)
     return out.getvalue()
@@ -134,7 +129,7 @@ def answer(folder, slow_class, marks, chat, chats_only=False):
         plain.encode_special_tokens = True
     fill = lambda s: s.replace("%A%", marks[0]).replace("%B%", marks[1]).replace("%A", marks[0][:-1])
     texts, chats = [], []
-    for s in [] if chats_only else dict.fromkeys(map(fill, TEXTS + CONTROL + [x for x in strings(700) if 0 < len(x) < 50][60:95])):
+    for s in [] if chats_only else dict.fromkeys(map(fill, TEXTS + CONTROL + [x for x in strings(700) if 0 < len(x) < 50][60:68])):
         special = t.encode(s, add_special_tokens=False)
         p = plain.encode(s, add_special_tokens=False).ids if plain else t.encode(s, add_special_tokens=False, split_special_tokens=True)
         if slow and any(a in s for a in slow.get_added_vocab()):
