@@ -145,67 +145,74 @@ static rh_status read_dict(header *h, scanner *s)
     return RH_OK;
 }
 
-/* data: where the items begin */
-static rh_status read_header(header *h, size_t *data, const rh_map *m, rh_error *err)
+static rh_status read_header(header *h, size_t *data, const uint8_t *bytes, size_t n, size_t total,
+                             const char *path, rh_error *err)
 {
-    if (m->size == 0)
-        return rh_fail(err, RH_EFORMAT, "'%s' is empty; a .npy file was expected", m->path);
-    if (m->size < 10 || memcmp(m->data, "\x93NUMPY", 6) != 0)
-        return rh_fail(err, RH_EFORMAT, "'%s' is no .npy file, or is cut off", m->path);
-    int major = m->data[6];
+    if (n == 0)
+        return rh_fail(err, RH_EFORMAT, "'%s' is empty; a .npy file was expected", path);
+    if (n < 10 || memcmp(bytes, "\x93NUMPY", 6) != 0)
+        return rh_fail(err, RH_EFORMAT, "'%s' is no .npy file, or is cut off", path);
+    int major = bytes[6];
     if (major < 1 || major > 3)
-        return rh_fail(err, RH_EUNSUPPORTED, "'%s' is of .npy version %d; 1 to 3 can be read", m->path,
-                       major);
-    size_t start = major == 1 ? 10 : 12, len = m->data[8] | (size_t)m->data[9] << 8;
-    if (major > 1 && m->size >= 12) len |= (size_t)m->data[10] << 16 | (size_t)m->data[11] << 24;
-    if (m->size < start || len > m->size - start)
+        return rh_fail(err, RH_EUNSUPPORTED, "'%s' is of .npy version %d; 1 to 3 can be read", path, major);
+    size_t start = major == 1 ? 10 : 12, len = bytes[8] | (size_t)bytes[9] << 8;
+    if (major > 1 && n >= 12) len |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
+    if (n < start || len > n - start)
         return rh_fail(err, RH_EFORMAT, "'%s' is cut off: its header has %zu bytes, but the file only %zu",
-                       m->path, len, m->size);
-    const char *text = (const char *)m->data + start;
-    scanner s = { text, text + len, m->path, err };
+                       path, len, total);
+    const char *text = (const char *)bytes + start;
+    scanner s = { text, text + len, path, err };
     RH_TRY(read_dict(h, &s));
     *data = start + len;
     return RH_OK;
 }
 
-static float item(const uint8_t *p, char type)
+rh_status rh_npy_header(rh_npy_info *out, const uint8_t *bytes, size_t n, size_t total, const char *path,
+                        rh_error *err)
+{
+    header h = { 0, -1, -1, { 0, 0 } };
+    size_t start = 0;
+    RH_TRY(read_header(&h, &start, bytes, n, total, path, err));
+    size_t rows = (size_t)h.shape[0], columns = (size_t)h.shape[1], width = (size_t)(h.type - '0');
+    size_t have = total - start;
+    if ((columns && rows > have / width / columns) || rows * columns * width != have)
+        return rh_fail(err, RH_EFORMAT, "'%s' is cut off or damaged: a shape of (%lld, %lld) with items "
+                       "of %zu bytes does not fit its %zu bytes of data", path, (long long)h.shape[0],
+                       (long long)h.shape[1], width, have);
+    *out = (rh_npy_info){ (int)width, h.fortran == 1, h.n_dims, { h.shape[0], h.shape[1] }, start };
+    return RH_OK;
+}
+
+static float item(const uint8_t *p, int width)
 {
     uint16_t half;
     float single;
     double real;
-    switch (type) {
-    case '2': memcpy(&half, p, 2); return rh_f16_to_f32(half);
-    case '4': memcpy(&single, p, 4); return single;
+    switch (width) {
+    case 2: memcpy(&half, p, 2); return rh_f16_to_f32(half);
+    case 4: memcpy(&single, p, 4); return single;
     default: memcpy(&real, p, 8); return (float)real;
     }
 }
 
 rh_status rh_npy_read(float **data, int *n_dims, int64_t shape[2], const char *path, rh_error *err)
 {
-    header h = { 0, -1, -1, { 0, 0 } };
+    rh_npy_info h = { 0 };
     rh_map map = { 0 };
-    size_t start = 0;
     float *out = NULL;
     RH_TRY(rh_map_open(&map, path, err));
-    rh_status status = read_header(&h, &start, &map, err);
+    rh_status status = rh_npy_header(&h, map.data, map.size, map.size, path, err);
     if (status) goto done;
-    size_t rows = (size_t)h.shape[0], columns = (size_t)h.shape[1], width = (size_t)(h.type - '0');
-    size_t have = map.size - start;
-    if ((columns && rows > have / width / columns) || rows * columns * width != have) {
-        status = rh_fail(err, RH_EFORMAT, "'%s' is cut off or damaged: a shape of (%lld, %lld) with items "
-                         "of %zu bytes does not fit its %zu bytes of data", path, (long long)h.shape[0],
-                         (long long)h.shape[1], width, have);
-        goto done;
-    }
+    size_t rows = (size_t)h.shape[0], columns = (size_t)h.shape[1], width = (size_t)h.width;
     out = rh_calloc(rows * columns, sizeof *out);
     if (!out) {
         status = rh_fail_nomem(err);
         goto done;
     }
-    const uint8_t *p = map.data + start;
+    const uint8_t *p = map.data + h.start;
     for (size_t i = 0; columns && i < rows; i++) /* (10^18, 0) is a shape, too */
         for (size_t j = 0; j < columns; j++)
-            out[i * columns + j] = item(p + (h.fortran ? j * rows + i : i * columns + j) * width, h.type);
+            out[i * columns + j] = item(p + (h.fortran ? j * rows + i : i * columns + j) * width, h.width);
     *data = out;
     *n_dims = h.n_dims;
     memcpy(shape, h.shape, sizeof h.shape);
