@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "cli/cli.h"
 #include "cli/kind.h"
+#include "cli/sae.h"
 #include "cli/text.h"
 #include "cli/when.h"
 #include "engine/files/vectorfile.h"
@@ -81,8 +82,11 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     int32_t n_model_layers = 0;
     if (!out) return cli_wrong(c, err, "convert needs a file to write");
     if (args->n > 1 && f->out) return cli_wrong(c, err, "give OUT or --output, not both");
-    if (cli_kind_of(in) == CLI_IS_SAE)
-        return rh_fail(err, RH_EUNSUPPORTED, "'%s' is a sparse autoencoder; those are not there yet", in);
+    if (cli_kind_of(in) == CLI_IS_SAE) {
+        if (f->layers.n || f->name || f->hint)
+            return cli_wrong(c, err, "--layer, --name and --model-hint are for vectors, and '%s' is a sparse autoencoder", in);
+        return cli_convert_sae(c, in, out, err);
+    }
 
     rh_status status = rh_vectorfile_read(&file, in, f->name, err);
     if (status) goto done;
@@ -119,9 +123,11 @@ static const cli_option OPTIONS[] = {
 };
 
 const cli_verb CLI_CONVERT = {
-    .name = "convert", .brief = "vectors between safetensors, GGUF and npy", .arguments = "IN OUT",
+    .name = "convert", .brief = "vectors between safetensors, GGUF and npy; SAEs to SAELens' format", .arguments = "IN OUT",
     .about = "Reads a vector and writes it in the format of OUT's ending: .safetensors (with provenance), .gguf (a control "
-             "vector that llama.cpp applies at the same place; no layer 0, only resid_post), .npy (one layer, bare).",
-    .examples = "  rhumb convert city.safetensors city.gguf\n  rhumb convert v.npy v.safetensors --layer 16\n",
+             "vector that llama.cpp applies at the same place; no layer 0, only resid_post), .npy (one layer, bare). A sparse autoencoder of any format is "
+             "written as SAELens saves it: into the folder OUT, or into one file if OUT ends in .safetensors.",
+    .examples = "  rhumb convert city.safetensors city.gguf\n  rhumb convert v.npy v.safetensors --layer 16\n"
+                "  rhumb convert layer_20/width_16k/average_l0_91/params.npz -o sae-20\n",
     .options = OPTIONS, .n_options = CLI_COUNT(OPTIONS), .flags_size = sizeof(convert_flags),
     .min_args = 1, .max_args = 2, .run = run};

@@ -1,4 +1,4 @@
-/* info.c - `rhumb info FILE`: what a model or a vector file is. */
+/* info.c - `rhumb info FILE`: what a model or a vector file is (an SAE: sae_info.c). */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +8,7 @@
 #include "cli/cli.h"
 #include "cli/kind.h"
 #include "cli/models.h"
+#include "cli/sae.h"
 #include "cli/text.h"
 #include "engine/files/vectorfile.h"
 #include "engine/kv.h"
@@ -356,7 +357,7 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     RH_TRY(cli_resolve_model(&path, c, word, err));
     cli_file_kind kind = cli_kind_of(path);
     rh_status status = RH_OK;
-    if (kind == CLI_IS_SAE) status = rh_fail(err, RH_EUNSUPPORTED, "'%s' is a sparse autoencoder; those are not there yet", word);
+    if (kind == CLI_IS_SAE) status = cli_info_sae(c, path, err);
     else if (kind == CLI_IS_VECTOR) status = info_vector(c, path, err);
     else status = info_model(c, path, flags, err);
     free(path);
@@ -370,9 +371,9 @@ static const cli_option OPTIONS[] = {
 };
 
 const cli_verb CLI_INFO = {
-    .name = "info", .brief = "what a model or a vector file is", .arguments = "MODEL|VECTOR",
-    .about = "Shows a model's family, sizes, sites and their widths, tensor types, tokenizer and fingerprint, or a "
-             "vector file's layers, norms and provenance. The weights are not read.",
-    .examples = "  rhumb info smollm2\n  rhumb info city.safetensors --json\n",
+    .name = "info", .brief = "what a model, a vector file or a sparse autoencoder is", .arguments = "MODEL|VECTOR|SAE",
+    .about = "Shows a model's family, sizes, sites and their widths, tensor types, tokenizer and fingerprint, a "
+             "vector file's layers, norms and provenance, or a sparse autoencoder's format, shapes, site and activation. The weights are not read.",
+    .examples = "  rhumb info smollm2\n  rhumb info city.safetensors --json\n  rhumb info layer_20/width_16k/average_l0_91/params.npz\n",
     .options = OPTIONS, .n_options = CLI_COUNT(OPTIONS), .flags_size = sizeof(info_flags),
     .min_args = 1, .max_args = 1, .run = run};

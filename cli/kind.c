@@ -49,10 +49,11 @@ static cli_file_kind safetensors_kind(const char *path)
 cli_file_kind cli_kind_of(const char *path)
 {
     if (rh_is_dir(path)) {
-        bool sae = folder_has(path, "cfg.json") || folder_has(path, "params.npz") || folder_has(path, "params.safetensors");
+        bool sae = folder_has(path, "cfg.json") || folder_has(path, "params.npz") || folder_has(path, "params.safetensors") ||
+                   folder_has(path, "sae_weights.safetensors") || folder_has(path, "sae.safetensors");
         return sae && !folder_has(path, "model.safetensors") ? CLI_IS_SAE : CLI_IS_MODEL;
     }
-    if (ends_with(path, ".npz")) return CLI_IS_SAE;
+    if (ends_with(path, ".npz") || ends_with(path, "cfg.json")) return CLI_IS_SAE;
     if (ends_with(path, ".npy")) return CLI_IS_VECTOR;
     if (ends_with(path, ".safetensors")) return safetensors_kind(path);
     if (ends_with(path, ".gguf")) return gguf_kind(path);

@@ -80,13 +80,6 @@ def test_info_of_folders(place):
         assert info["fingerprint"] in text and "model.embed_tokens.weight" in text
 
 
-def test_saes_come_later(place):
-    place.write("sae/params.npz", b"PK")
-    place.write("w.npz", b"PK")
-    for path in ("sae", "w.npz"):
-        expect(place, [(["info", path], 1, [f"rhumb: error: '{path}' is a sparse autoencoder; those are not there yet"])])
-
-
 def test_trace(place):
     for name in ("llama-f32", "gemma3-f32"):
         ids = json.loads((MODELS / name / "tokens.json").read_text())
