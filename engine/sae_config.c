@@ -135,6 +135,8 @@ static rh_status read_saelens(const config *c, rh_error *err)
     RH_TRY(keep(&c->s->hook_name, hook, err));
     RH_TRY(keep(&c->s->model, text(c, "model_name"), err));
     read_site(f, hook, text(c, "hook_name_out"));
+    const char *shape = text(c, "reshape_activations");
+    c->s->whole_heads = shape ? !strcmp(shape, "hook_z") : f->hook_known && f->hook == RH_ATTN_Z;
     return RH_OK;
 }
 

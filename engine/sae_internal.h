@@ -21,6 +21,7 @@ typedef struct rh_sae_matrix {
 struct rh_sae {
     rh_sae_facts facts;
     char *path, *model, *hook_name;
+    bool whole_heads;          /* SAELens is told that attn_z comes as [heads, head_dim] */
     rh_npz *npz;               /* one of the two, owned */
     rh_safetensors *safetensors;
     rh_sae_matrix encoder;     /* [d_sae, d_in] */

@@ -35,8 +35,10 @@ static void put(json_t *o, const char *key, json_t *value)
     if (value) json_object_set_new(o, key, value);
 }
 
-static json_t *config(const rh_sae_facts *f, const char *name)
+static json_t *config(const rh_sae *s, const char *name)
 {
+    const rh_sae_facts *f = &s->facts;
+    const bool z = f->format == RH_SAE_SAELENS ? s->whole_heads : f->hook_known && f->hook == RH_ATTN_Z;
     json_t *meta = json_object(), *o = json_object();
     json_t *hook = hook_text(f->hook_known, f->hook, f->layer);
     if (!hook && f->hook_name[0]) hook = json_string(f->hook_name);
@@ -53,7 +55,7 @@ static json_t *config(const rh_sae_facts *f, const char *name)
     put(o, "device", json_string("cpu"));
     put(o, "apply_b_dec_to_input", json_boolean(f->subtract_b_dec));
     put(o, "normalize_activations", json_string(rh_sae_norm_name(f->norm)));
-    put(o, "reshape_activations", json_string(f->hook_known && f->hook == RH_ATTN_Z ? "hook_z" : "none"));
+    put(o, "reshape_activations", json_string(z ? "hook_z" : "none"));
     if (f->kind == RH_SAE_TOPK) {
         put(o, "k", json_integer(f->k));
         put(o, "rescale_acts_by_decoder_norm", json_boolean(f->rescale));
@@ -155,7 +157,7 @@ rh_status rh_sae_write(const char *path, const rh_sae *s, rh_error *err)
     const char *name;
     const size_t n = strlen(path);
     RH_TRY(architecture(&name, &s->facts, err));
-    json_t *o = config(&s->facts, name);
+    json_t *o = config(s, name);
     char *cfg = o ? json_dumps(o, JSON_COMPACT) : NULL;
     json_decref(o);
     if (!cfg) return rh_fail_nomem(err);
