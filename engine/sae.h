@@ -100,6 +100,15 @@ rh_status rh_sae_encode(rh_sae_active *out, rh_sae_coder *c, const float *x, int
 bool rh_sae_decode_needs_x(const rh_sae *s);
 rh_status rh_sae_decode(float *recon, rh_sae_coder *c, const rh_sae_active *f, const float *x, rh_error *err);
 
+/* A feature and how its row lies to a vector. */
+typedef struct rh_sae_match { int32_t index; double cosine, norm; } rh_sae_match; /* norm: of the row */
+
+/* The n_top rows of W_dec (or, encoder, of W_enc) nearest to v by cosine, the nearest first; as many as there are
+ * features, if that is less; *n_out says how many. v [d_out] or [d_in], finite, not zero. The matrix is read once,
+ * in float32; what is kept is computed again in double. threads 0: one a processor. sign: by |cosine|. */
+rh_status rh_sae_near(rh_sae_match *out, int32_t *n_out, const rh_sae *s, bool encoder, const float *v, int32_t n_top,
+                      bool sign, int threads, rh_error *err);
+
 /* Saved as SAELens does, in float32: path is a folder (cfg.json and sae_weights.safetensors are written
  * there), or a .safetensors file that holds the configuration too. Atomic, file by file.
  * RH_EUNSUPPORTED: SAELens has no such architecture. */

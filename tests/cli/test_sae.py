@@ -84,6 +84,52 @@ def test_convert(place):
     assert not place.left_over()
 
 
+def rows_of(place, sae):
+    """W_dec and W_enc as lists of rows, a row a feature."""
+    place.ok("convert", sae, "-o", "rows.safetensors")
+    w = safetensors(place.dir / "rows.safetensors")
+    d, m = w["W_enc"][0]
+    return ([w["W_dec"][1][i * d:(i + 1) * d] for i in range(m)], [[w["W_enc"][1][j * m + i] for j in range(d)] for i in range(m)])
+
+
+def cosine(a, b):
+    dot = lambda x, y: sum(p * q for p, q in zip(x, y))
+    return dot(a, b) / (dot(a, a) * dot(b, b)) ** 0.5
+
+
+def npy(values):
+    head = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }" % len(values)
+    head += " " * (117 - len(head)) + "\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(head)) + head.encode() + array.array("f", values).tobytes()
+
+
+def test_near(place):
+    decoder, encoder = rows_of(place, SCOPE)
+    v = array.array("f", [a + 0.5 * b for a, b in zip(decoder[5], encoder[7])])
+    place.write("v.npy", npy(v))
+    shown = place.json("near", SCOPE, 'load("v.npy")', "--top", "4")
+    for name, rows in (("decoder", decoder), ("encoder", encoder)):
+        want = sorted(range(14), key=lambda i: -cosine(rows[i], v))[:4]
+        assert [r["feature"] for r in shown[name]] == want, shown
+        assert all(abs(r["cosine"] - cosine(rows[r["feature"]], v)) < 1e-6 for r in shown[name]), shown
+    signed = place.json("near", SCOPE, '-1*load("v.npy")', "--top", "14", "--signed")["decoder"]
+    assert signed[0]["feature"] == 5 and signed[0]["cosine"] < 0 and len(signed) == 14
+    assert "decoder row" in place.ok("near", SCOPE, 'load("v.npy")').out
+    place.write("w.npy", npy([1] * 6))
+    # A transcoder reads elsewhere: decoder rows alone.
+    shown = place.json("near", SAES / "transcoder", 'load("w.npy")')
+    assert "encoder" not in shown and len(shown["decoder"]) == 14
+    place.ok("vec", 'load("v.npy") @ 3', "-o", "three.safetensors")
+    place.write("zero.npy", npy([0] * 8))
+    expect(place, [
+        (["near", SCOPE, 'load("three.safetensors")'], 1, ["rhumb: error: the vector lives at layer 3, the SAE at layer 2", "help: free(…) forgets a layer"]),
+        (["near", SCOPE, 'load("w.npy")'], 1, ["rhumb: error: the vector has width 6, the SAE's decoder rows have 8"]),
+        (["near", SCOPE, 'load("zero.npy")'], 1, ["rhumb: error: the vector is zero, and has no direction"]),
+        (["near", SCOPE, "1 + 1"], 1, ["rhumb: error: near takes a vector, and this is a scalar"]),
+        (["near", "nothing", "1"], 1, ["rhumb: error: there is no sparse autoencoder 'nothing'…"]),
+    ])
+
+
 def test_wrong(place):
     x = SCOPE / "expected.safetensors"
     write_safetensors(place, "narrow.safetensors", x=([2, 5], range(10)))

@@ -131,6 +131,60 @@ static void rows(void **state)
     rh_sae_free(s[1]);
 }
 
+/* Against every row looked at in double, whichever way the matrix lies. */
+static void nearest(void **state)
+{
+    static const char *const paths[] = { "gated", "jumprelu-bf16", "sparsify/layers.4",
+                                         "gemma-scope-2b-pt-res-fortran/layer_2/width_14/average_l0_5" };
+    const float v[8] = { 1, -2, 0.5f, 0, 3, -1, 0.25f, 2 };
+    (void)state;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        for (int way = 0; way < 8; way++) {
+            const bool encoder = way & 1, sign = way & 2;
+            char path[512];
+            rh_sae *s = NULL;
+            rh_sae_match got[20];
+            int32_t n = 0;
+            snprintf(path, sizeof path, SAES "%s", paths[i]);
+            assert_int_equal(rh_sae_open(&s, path, way & 4 ? RH_SAE_ENCODE : RH_SAE_ROWS, NULL), RH_OK);
+            assert_int_equal(rh_sae_near(got, &n, s, encoder, v, 20, sign, 2, NULL), RH_OK);
+            assert_int_equal(n, 14);
+            assert_int_equal(rh_sae_near(got, &n, s, encoder, v, 5, sign, 1, NULL), RH_OK);
+            assert_int_equal(n, 5);
+            for (int32_t r = 0; r < 14; r++) {
+                float row[8];
+                double dot = 0, square = 0, vv = 0;
+                assert_int_equal(encoder ? rh_sae_encoder_row(row, s, r, NULL) : rh_sae_decoder_row(row, s, r, NULL), RH_OK);
+                for (int j = 0; j < 8; j++) dot += (double)row[j] * v[j], square += (double)row[j] * row[j], vv += (double)v[j] * v[j];
+                const double cosine = dot / sqrt(square * vv), size = sign ? fabs(cosine) : cosine;
+                bool there = false;
+                for (int k = 0; k < 5; k++)
+                    if (got[k].index == r) {
+                        there = true;
+                        assert_true(fabs(got[k].cosine - cosine) < 1e-12 && fabs(got[k].norm - sqrt(square)) < 1e-12);
+                    }
+                assert_int_equal(there, size >= (sign ? fabs(got[4].cosine) : got[4].cosine) - 1e-12);
+            }
+            rh_sae_free(s);
+        }
+}
+
+static void nothing_near(void **state)
+{
+    rh_error err = { 0 };
+    rh_sae *s = NULL;
+    rh_sae_match got[3];
+    float v[8] = { 0 };
+    int32_t n;
+    (void)state;
+    assert_int_equal(rh_sae_open(&s, SAES "gated", RH_SAE_ROWS, NULL), RH_OK);
+    assert_int_equal(rh_sae_near(got, &n, s, false, v, 3, false, 1, &err), RH_EVALUE);
+    assert_non_null(strstr(err.message, "zero"));
+    v[3] = NAN;
+    assert_int_equal(rh_sae_near(got, &n, s, false, v, 3, false, 1, &err), RH_EVALUE);
+    rh_sae_free(s);
+}
+
 /* ---- what is wrong in files ------------------------------------------------------------------ */
 
 /* A small SAE of d_in 4 and 6 features; `but` (a name, or "") has another shape, or is left out, or not finite. */
@@ -228,6 +282,13 @@ static void bad_decoder_row(void **state)
     assert_int_equal(rh_sae_decoder_row(row, s, 4, &err), RH_OK);
     assert_int_equal(rh_sae_decoder_row(row, s, 5, &err), RH_EFORMAT);
     assert_non_null(strstr(err.message, "'W_dec' has a value that is not finite at feature 5"));
+    rh_sae_match near_it[2];
+    int32_t n;
+    row[0] = 1;
+    assert_int_equal(rh_sae_near(near_it, &n, s, false, row, 2, false, 1, &err), RH_EVALUE); /* row has the NaN */
+    for (int j = 0; j < 4; j++) row[j] = 1;
+    assert_int_equal(rh_sae_near(near_it, &n, s, false, row, 2, false, 1, &err), RH_EFORMAT);
+    assert_non_null(strstr(err.message, "at feature 5"));
     rh_sae_free(s);
     scratch_close(&dir);
 }
@@ -257,7 +318,8 @@ static void wrong_input(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(answers), cmocka_unit_test(rows), cmocka_unit_test(wrong_files),
+    const struct CMUnitTest tests[] = { cmocka_unit_test(answers), cmocka_unit_test(rows), cmocka_unit_test(nearest),
+                                        cmocka_unit_test(nothing_near), cmocka_unit_test(wrong_files),
                                         cmocka_unit_test(bad_decoder_row), cmocka_unit_test(wrong_input) };
     return cmocka_run_group_tests_name("sae", tests, setup, teardown);
 }

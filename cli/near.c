@@ -1,0 +1,148 @@
+/* near.c - `rhumb near SAE EXPR`: the features whose rows lie nearest to a vector. */
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/expression.h"
+#include "cli/models.h"
+#include "cli/text.h"
+#include "engine/sae.h"
+
+typedef struct near_flags {
+    cli_expression_flags expression;
+    const char *model;
+    int32_t top;
+    bool sign;
+} near_flags;
+
+static const near_flags DEFAULTS = {.top = 20};
+
+typedef struct matches { rh_sae_match *items; int32_t n; } matches;
+
+/* The vector where the SAE writes; borrowed from v. */
+static rh_status at_site(const float **out, const rh_vector *v, const rh_sae *s, rh_error *err)
+{
+    const rh_sae_facts *f = rh_sae_about(s);
+    if (v->d != f->d_out)
+        return rh_fail(err, RH_ESITE, "the vector has width %d, the SAE's decoder rows have %d", v->d, f->d_out);
+    if (v->layers[0] < 0) {
+        *out = v->data;
+        return RH_OK;
+    }
+    if (f->hook_out_known && v->hook != f->hook_out)
+        return rh_fail(err, RH_ESITE, "the vector lives at %s, the SAE writes at %s", rh_hook_name(v->hook),
+                       rh_hook_name(f->hook_out));
+    if (f->layer < 0 && v->n_layers == 1) *out = v->data;
+    else if (f->layer < 0)
+        return rh_hinted(rh_fail(err, RH_ESITE, "the vector has %d layers, and the SAE does not say which is its own", v->n_layers),
+                         err, "select one with @");
+    else *out = rh_vector_at(v, f->layer).data;
+    if (*out) return RH_OK;
+    return rh_hinted(rh_fail(err, RH_ESITE, "the vector lives at layer %d, the SAE at layer %d", v->layers[0], f->layer), err,
+                     "free(…) forgets a layer");
+}
+
+static void rows_text(rh_str *out, const char *title, const matches *m)
+{
+    rh_str_printf(out, "%-16s cosine    norm\n", title);
+    for (int32_t i = 0; i < m->n; i++)
+        rh_str_printf(out, "  %12d  %+.4f  %6.4g\n", m->items[i].index, m->items[i].cosine, m->items[i].norm);
+}
+
+static json_t *rows_json(const matches *m)
+{
+    json_t *list = json_array();
+    for (int32_t i = 0; i < m->n; i++)
+        json_array_append_new(list, json_pack("{s:i, s:f, s:f}", "feature", m->items[i].index, "cosine", m->items[i].cosine,
+                                              "norm", m->items[i].norm));
+    return list;
+}
+
+static rh_status print(cli *c, const char *expr, double norm, const matches *decoder, const matches *encoder, rh_error *err)
+{
+    rh_str out = {0};
+    if (c->common.json) {
+        json_t *o = json_pack("{s:o, s:f, s:o}", "expression", cli_json_text(expr, strlen(expr)), "norm", norm, "decoder",
+                              rows_json(decoder));
+        if (o && encoder->items) json_object_set_new(o, "encoder", rows_json(encoder));
+        return cli_print_json(c, o, err);
+    }
+    rows_text(&out, "decoder row", decoder);
+    if (encoder->items) {
+        rh_str_puts(&out, "\n");
+        rows_text(&out, "encoder row", encoder);
+    }
+    return cli_print_str(c, &out, err);
+}
+
+static rh_status find(matches *out, cli *c, const rh_sae *s, bool encoder, const float *v, const near_flags *f, rh_error *err)
+{
+    out->items = rh_calloc((size_t)f->top, sizeof *out->items);
+    if (!out->items) return rh_fail_nomem(err);
+    return rh_sae_near(out->items, &out->n, s, encoder, v, f->top, f->sign, c->common.threads, err);
+}
+
+static rh_status show(cli *c, const rh_sae *s, const rh_value *value, const char *expr, const near_flags *f, rh_error *err)
+{
+    const rh_sae_facts *k = rh_sae_about(s);
+    const float *v = NULL;
+    double square = 0;
+    matches decoder = {0}, encoder = {0};
+    if (!value || value->kind != RH_VALUE_VECTOR)
+        return rh_fail(err, RH_EKIND, "near takes a vector, and this is %s",
+                       !value ? "an action" : value->kind == RH_VALUE_SCALAR ? "a scalar" : "a span");
+    RH_TRY(at_site(&v, value->vector, s, err));
+    for (int32_t j = 0; j < k->d_out; j++) square += (double)v[j] * v[j];
+    rh_status status = find(&decoder, c, s, false, v, f, err);
+    /* A transcoder reads at another site than it writes. */
+    if (!status && !k->transcoder) status = find(&encoder, c, s, true, v, f, err);
+    if (!status) status = rh_sae_check(s, err);
+    if (!status) status = print(c, expr, sqrt(square), &decoder, &encoder, err);
+    free(decoder.items);
+    free(encoder.items);
+    return status;
+}
+
+static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *err)
+{
+    near_flags f = *(const near_flags *)flags;
+    const char *expr = args->items[1];
+    char layer[16];
+    rh_sae *s = NULL;
+    rh_model *m = NULL;
+    cli_expression e = {0};
+    rh_status status = rh_sae_open(&s, args->items[0], RH_SAE_ROWS, err);
+    /* What floats is taken where the SAE is; --layer means resid_post, so at another hook EXPR says it itself. */
+    if (!status && !f.expression.layer && rh_sae_about(s)->layer >= 0 &&
+        (!rh_sae_about(s)->hook_out_known || rh_sae_about(s)->hook_out == RH_RESID_POST)) {
+        snprintf(layer, sizeof layer, "%d", rh_sae_about(s)->layer);
+        f.expression.layer = layer;
+    }
+    if (!status && f.model) status = cli_open_model(&m, c, f.model, false, err);
+    if (!status) status = cli_expression_open(&e, c, m, &f.expression, expr, true, false, false, err);
+    if (!status) status = cli_expression_eval(&e, c, &f.expression, err);
+    if (!status) status = show(c, s, e.evaluation->value, expr, &f, err);
+    cli_expression_close(&e);
+    rh_model_free(m);
+    rh_sae_free(s);
+    return status;
+}
+
+#define AT(field) offsetof(near_flags, field)
+static const cli_option OPTIONS[] = {
+    {"model", 'm', CLI_TEXT, AT(model), "MODEL", "needed only if EXPR is computed from one; the book may name it", 0, 0, NULL},
+    CLI_EXPRESSION_OPTIONS(near_flags, expression),
+    {"top", 'n', CLI_INT, AT(top), "N", "how many rows to show of each matrix (default 20)", 1, 1000, NULL},
+    {"signed", 0, CLI_FLAG, AT(sign), NULL, "rank by the cosine's size: opposite rows are near, too", 0, 0, NULL},
+};
+
+const cli_verb CLI_NEAR = {
+    .name = "near", .brief = "the features of an SAE nearest to a vector", .arguments = "SAE EXPR",
+    .about = "Ranks an SAE's decoder rows (what a feature writes) and encoder rows (what it answers to) by their cosine with "
+             "EXPR. What has no layer of its own is taken at the SAE's. No model is opened if EXPR needs none.",
+    .examples = "  rhumb near layer_20/width_16k/average_l0_91 'load(\"city.safetensors\")'\n"
+                "  rhumb near sae-16 'dim(\"rain.csv\")' -m smollm2 --top 5\n",
+    .options = OPTIONS, .n_options = CLI_COUNT(OPTIONS), .flags_size = sizeof(near_flags), .defaults = &DEFAULTS,
+    .min_args = 2, .max_args = 2, .run = run};
