@@ -11,7 +11,7 @@ typedef struct bench_setup {
     const char *model_path;  /* for start */
     const char *pairs;       /* NULL: built in */
     bool no_share;
-    int32_t repeats;
+    int32_t repeats, prompt, sequences;
     rh_action action;        /* a random direction at the middle layer, on in all of it */
 } bench_setup;
 

@@ -6,7 +6,7 @@
 #include "cli/bench.h"
 #include "engine/sampler.h"
 
-enum { PROMPT = 16, DECODE = 128, PREFILL = 512, SEQUENCES = 16, EACH = 64 };
+enum { DECODE = 128, PREFILL = 512, EACH = 64 };
 
 double bench_block_flops(const rh_model_config *k, double rows)
 {
@@ -22,15 +22,15 @@ bool bench_enough(int32_t done, double begun)
     return done > 0 && cli_seconds() - begun > SECONDS;
 }
 
-/* n sequences of PROMPT random tokens, then `each` tokens a sequence, greedy. */
+/* n sequences of `prompt` random tokens, then `each` tokens a sequence, greedy. */
 typedef struct decoding {
     const bench_setup *s;
     rh_session *session;
     rh_sampler *sampler;
     rh_step_input *in;   /* [n] */
-    int32_t *ids;        /* [n, PROMPT]; the first of each row is the next token */
+    int32_t *ids;        /* [n, prompt]; the first of each row is the next token */
     float *logits;       /* [n, n_vocab] */
-    int32_t n, each;
+    int32_t n, prompt, each;
 } decoding;
 
 static void decoding_free(decoding *d)
@@ -53,11 +53,11 @@ static rh_status decoding_new(decoding *d, rh_error *err)
     const rh_model *m = d->s->m;
     rh_sampling greedy = rh_sampling_default();
     d->in = rh_calloc((size_t)d->n, sizeof *d->in);
-    d->ids = rh_calloc((size_t)d->n * PROMPT, sizeof *d->ids);
+    d->ids = rh_calloc((size_t)d->n * (size_t)d->prompt, sizeof *d->ids);
     d->logits = rh_calloc((size_t)d->n * (size_t)m->config.n_vocab, sizeof *d->logits);
     if (!d->in || !d->ids || !d->logits) return rh_fail_nomem(err);
     RH_TRY(rh_sampler_new(&d->sampler, &greedy, m->config.n_vocab, err));
-    return rh_session_new(&d->session, m, d->n, PROMPT + d->each, err);
+    return rh_session_new(&d->session, m, d->n, d->prompt + d->each, err);
 }
 
 static rh_status decoding_prompt(decoding *d, rh_error *err)
@@ -65,11 +65,11 @@ static rh_status decoding_prompt(decoding *d, rh_error *err)
     const rh_model *m = d->s->m;
     rh_session_reset(d->session);
     for (int32_t i = 0; i < d->n; i++) {
-        int32_t *ids = d->ids + (size_t)i * PROMPT;
-        bench_ids(ids, PROMPT, m, (uint64_t)i + 1);
-        d->in[i] = (rh_step_input){.ids = ids, .n = PROMPT, .want = RH_LOGITS_LAST,
+        int32_t *ids = d->ids + (size_t)i * (size_t)d->prompt;
+        bench_ids(ids, d->prompt, m, (uint64_t)i + 1);
+        d->in[i] = (rh_step_input){.ids = ids, .n = d->prompt, .want = RH_LOGITS_LAST,
                                    .logits = d->logits + (size_t)i * (size_t)m->config.n_vocab};
-        RH_TRY(rh_session_add(d->session, &d->in[i].seq, PROMPT, &d->s->action, 1, err));
+        RH_TRY(rh_session_add(d->session, &d->in[i].seq, d->prompt, &d->s->action, 1, err));
     }
     return rh_session_step(d->session, d->in, d->n, err);
 }
@@ -78,7 +78,7 @@ static rh_status decoding_go(decoding *d, rh_error *err)
 {
     for (int32_t t = 0; t < d->each; t++) {
         for (int32_t i = 0; i < d->n; i++) {
-            int32_t *next = d->ids + (size_t)i * PROMPT;
+            int32_t *next = d->ids + (size_t)i * (size_t)d->prompt;
             *next = rh_sampler_pick(d->sampler, d->in[i].logits, NULL, 0, (uint64_t)t);
             d->in[i].n = 1;
         }
@@ -90,10 +90,11 @@ static rh_status decoding_go(decoding *d, rh_error *err)
 
 static rh_status bench_decoding(bench_result *out, const bench_setup *s, int32_t n, int32_t each, rh_error *err)
 {
-    int32_t room = s->m->config.n_ctx - PROMPT;
-    if (room < 1) return rh_fail(err, RH_ELIMIT, "a context of %d tokens is too short to measure", s->m->config.n_ctx);
+    int32_t room = s->m->config.n_ctx - s->prompt;
+    if (room < 1)
+        return rh_fail(err, RH_ELIMIT, "a context of %d tokens is too short to decode behind %d", s->m->config.n_ctx, s->prompt);
     if (each > room) each = room;
-    decoding d = {.s = s, .n = n, .each = each};
+    decoding d = {.s = s, .n = n, .prompt = s->prompt, .each = each};
     double tokens = (double)n * each, first = cli_seconds();
     rh_status status = decoding_new(&d, err);
     for (int32_t r = 0; r < s->repeats && !status && !bench_enough(r, first); r++) {
@@ -117,7 +118,7 @@ rh_status bench_decode(bench_result *out, const bench_setup *s, rh_error *err)
 
 rh_status bench_batch(bench_result *out, const bench_setup *s, rh_error *err)
 {
-    return bench_decoding(out, s, SEQUENCES, EACH, err);
+    return bench_decoding(out, s, s->sequences, EACH, err);
 }
 
 rh_status bench_prefill(bench_result *out, const bench_setup *s, rh_error *err)

@@ -17,7 +17,7 @@ typedef struct rh_activations {
 enum { RH_LOGIT_ROWS = 64,        /* rows of logits on the backend at once */
        RH_STEP_ROWS = 1024,       /* rows that go through the layers together; a longer step has parts, */
        RH_FEWEST_STEP_ROWS = 256, /* and so has a shorter one in a wide model: */
-       RH_STEP_BYTES = 96 << 20 };/* activations take no more than that, if so many rows fit */
+       RH_STEP_BYTES = 64 << 20 };/* activations take no more than that, if so many rows fit */
 
 struct rh_session {
     const rh_model *model;

@@ -4,7 +4,7 @@
 
 #include "kernels/cpu/panel.h"
 
-enum { AHEAD = 1024 }; /* bytes to fetch ahead of a panel that streams */
+enum { AHEAD = 1024, AHEAD_NF4 = 4096 }; /* bytes to fetch ahead of a panel that streams */
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -304,7 +304,8 @@ INLINE void panels_of(RH_PANELS_PARAMS, rh_panel_layout l)
                 header = p;
                 p += l.header;
             }
-            const uint8_t *soon = next ? next + (size_t)i * panel_bytes + (p - panel) : p + AHEAD;
+            const int ahead = type == RH_NF4 && n == 1 ? AHEAD_NF4 : AHEAD;
+            const uint8_t *soon = next ? next + (size_t)i * panel_bytes + (p - panel) : p + ahead;
             for (int j = 0; j < record; j += 64) _mm_prefetch((const char *)soon + j, _MM_HINT_T0);
             if (type == RH_NF4 && n == 1) {
                 add_nf4(out, header, p, xb, tables);

@@ -7,12 +7,13 @@
 #include "kernels/cpu/panel.h"
 
 /* Panels are streamed once a token: huge pages spare most faults at loading and most TLB
- * misses after it. Weights are smaller than that pays for, so they share chunks. */
+ * misses after it. Weights are smaller than that pays for, so they share chunks; the end of a large one lies in
+ * small pages, for rounding up would take 1 to 2 % more memory. */
 enum { HUGE_PAGE = 2 << 20, CHUNK = 8 * HUGE_PAGE };
 
 static rh_chunk *chunk_new(size_t bytes)
 {
-    size_t size = bytes > CHUNK / 2 ? (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : CHUNK;
+    size_t size = bytes > CHUNK / 2 ? bytes : CHUNK;
     rh_chunk *c = calloc(1, sizeof *c);
     if (c && size >= bytes) c->base = aligned_alloc(HUGE_PAGE, size);
     if (!c || !c->base) {
