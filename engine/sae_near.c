@@ -9,7 +9,6 @@
 #include "engine/sae_internal.h"
 
 enum {
-    LANES = 16,     /* partial sums side by side: four vectors of the least processor */
     ROWS = 64,      /* an item of work */
     COLUMNS = 2048, /* an item of a turned matrix: its sums stay in L1 */
     SPARE = 32      /* candidates beyond those asked for: float32 may order near ties otherwise */
@@ -18,25 +17,28 @@ enum {
 /* The sums that make a cosine. */
 typedef struct sums { float dot, square; } sums;
 
+/* Four stretches of the row side by side, so that no sum waits for the one before. */
 static sums row_sums(const float *row, const float *v, int32_t d)
 {
-    float dot[LANES] = { 0 }, square[LANES] = { 0 };
-    int32_t j = 0;
-    for (; j + LANES <= d; j += LANES)
-        for (int k = 0; k < LANES; k++) {
-            dot[k] += row[j + k] * v[j + k];
-            square[k] += row[j + k] * row[j + k];
-        }
-    for (; j < d; j++) {
-        dot[0] += row[j] * v[j];
-        square[0] += row[j] * row[j];
+    const int32_t q = d / 4;
+    const float *r1 = row + q, *r2 = row + 2 * q, *r3 = row + 3 * q, *v1 = v + q, *v2 = v + 2 * q, *v3 = v + 3 * q;
+    float d0 = 0, d1 = 0, d2 = 0, d3 = 0, s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+#pragma omp simd reduction(+ : d0, d1, d2, d3, s0, s1, s2, s3)
+    for (int32_t j = 0; j < q; j++) {
+        d0 += row[j] * v[j];
+        d1 += r1[j] * v1[j];
+        d2 += r2[j] * v2[j];
+        d3 += r3[j] * v3[j];
+        s0 += row[j] * row[j];
+        s1 += r1[j] * r1[j];
+        s2 += r2[j] * r2[j];
+        s3 += r3[j] * r3[j];
     }
-    sums s = { 0, 0 };
-    for (int k = 0; k < LANES; k++) {
-        s.dot += dot[k];
-        s.square += square[k];
+    for (int32_t j = 4 * q; j < d; j++) {
+        d0 += row[j] * v[j];
+        s0 += row[j] * row[j];
     }
-    return s;
+    return (sums){ d0 + d1 + d2 + d3, s0 + s1 + s2 + s3 };
 }
 
 /* cosine times ‖v‖; a row of zeros lies to nothing. A row that is not finite gives NaN, or 0 if it is infinite. */

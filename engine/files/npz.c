@@ -1,10 +1,11 @@
-/* minizip reads the same mapped bytes that stored entries are used from, through functions of ours:
- * what it checked cannot be another file's. */
+/* minizip reads the directory from the same mapped bytes that entries are used from, through functions of
+ * ours: what was checked cannot be another file's. zlib unpacks. */
 #include "engine/files/npz.h"
 
 #include <minizip/unzip.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -146,6 +147,8 @@ rh_status rh_npz_open(rh_npz **out, const char *path, rh_error *err)
     }
     status = read_directory(z, err);
     if (status) goto fail;
+    unzClose(z->zip);
+    z->zip = NULL;
     *out = z;
     return RH_OK;
 fail:
@@ -176,99 +179,152 @@ rh_status rh_npz_check(const rh_npz *z, rh_error *err) { return rh_map_check(&z-
 
 /* ---- arrays --------------------------------------------------------------------------------- */
 
-/* What an entry says of itself, before a byte is allocated for it. */
-static rh_status check_entry(const unz_file_info64 *info, const char *path, const rh_map *m, rh_error *err)
+/* What the zip's directory says of an entry, and where its bytes are. minizip walks the directory, but
+ * does not find entries that begin beyond 2 GiB (their place is in a ZIP64 field of its own), so the
+ * entry's own headers are read here. */
+typedef struct member { uint64_t at, packed, size; uint32_t crc; bool deflated; } member;
+
+static uint64_t number(const uint8_t *p, int bytes) /* little-endian */
 {
-    if (info->flag & 1) return rh_fail(err, RH_EUNSUPPORTED, "'%s' is encrypted; a plain .npz is expected", path);
-    if (info->compression_method != 0 && info->compression_method != 8)
-        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s' is compressed by method %lu; stored and deflated entries can be "
-                                 "read", path, (unsigned long)info->compression_method), err, "save it with numpy.savez");
-    if (info->compressed_size > m->size)
+    uint64_t x = 0;
+    for (int i = bytes; i-- > 0;) x = x << 8 | p[i];
+    return x;
+}
+
+/* The sizes and the place that stand in an extra field where the header has all ones. False: they do not. */
+static bool read_zip64(uint64_t *fields[3], const uint8_t *extra, size_t n)
+{
+    const uint8_t *p = extra;
+    size_t left = 0, at = 0;
+    bool wanted = false;
+    for (int i = 0; i < 3; i++) wanted |= *fields[i] == 0xffffffff;
+    for (; at + 4 <= n; at += 4 + (size_t)number(extra + at + 2, 2))
+        if (number(extra + at, 2) == 1) {
+            p = extra + at + 4;
+            left = (size_t)number(extra + at + 2, 2);
+            if (left > n - at - 4) return false;
+            break;
+        }
+    for (int i = 0; wanted && i < 3; i++) {
+        if (*fields[i] != 0xffffffff) continue;
+        if (left < 8) return false;
+        *fields[i] = number(p, 8);
+        p += 8, left -= 8;
+    }
+    return true;
+}
+
+/* An entry is refused before a byte is allocated for it. */
+static rh_status check_member(const member *m, int flags, int method, const char *path, const rh_map *map, rh_error *err)
+{
+    if (flags & 1) return rh_fail(err, RH_EUNSUPPORTED, "'%s' is encrypted; a plain .npz is expected", path);
+    if (method != 0 && method != 8)
+        return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s' is compressed by method %d; stored and deflated entries can be "
+                                 "read", path, method), err, "save it with numpy.savez");
+    if (m->packed > map->size)
         return rh_hinted(rh_fail(err, RH_EFORMAT, "'%s' is cut off: it has %llu bytes, but the file only %zu", path,
-                                 (unsigned long long)info->compressed_size, m->size), err, "copy or download it again");
-    if (info->compression_method == 0 ? info->uncompressed_size != info->compressed_size
-                                      : info->uncompressed_size / DEFLATE_RATIO > info->compressed_size)
+                                 (unsigned long long)m->packed, map->size), err, "copy or download it again");
+    if (m->deflated ? m->size / DEFLATE_RATIO > m->packed : m->size != m->packed)
         return rh_fail(err, RH_EFORMAT, "'%s' is damaged: it claims to be %llu bytes, but has only %llu in the file", path,
-                       (unsigned long long)info->uncompressed_size, (unsigned long long)info->compressed_size);
+                       (unsigned long long)m->size, (unsigned long long)m->packed);
     return RH_OK;
 }
 
-/* Leaves the entry open in minizip, behind nothing read. */
-static rh_status open_entry(unz_file_info64 *info, rh_npz *z, int32_t i, rh_error *err)
+static rh_status find_member(member *m, const rh_npz *z, const entry *e, rh_error *err)
 {
-    const entry *e = &z->entries[i];
-    if (unzGoToFilePos64(z->zip, &e->pos) != UNZ_OK ||
-        unzGetCurrentFileInfo64(z->zip, info, NULL, 0, NULL, 0, NULL, 0) != UNZ_OK)
-        return damaged(e->path, "its place in the zip cannot be read", err);
-    RH_TRY(check_entry(info, e->path, &z->map, err));
-    int code = unzOpenCurrentFile(z->zip);
-    if (code == UNZ_INTERNALERROR) return rh_fail_nomem(err);
-    return code == UNZ_OK ? RH_OK : damaged(e->path, "its zip header is not what the directory says", err);
+    const uint8_t *file = z->map.data, *c = file + e->pos.pos_in_zip_directory;
+    const uint64_t size = z->map.size;
+    if (size < 46 || e->pos.pos_in_zip_directory > size - 46 || memcmp(c, "PK\1\2", 4) != 0)
+        return damaged(e->path, "its place in the zip directory cannot be read", err);
+    const size_t name = (size_t)number(c + 28, 2), extra = (size_t)number(c + 30, 2);
+    if (name + extra > size - 46 - e->pos.pos_in_zip_directory) return damaged(e->path, "the zip directory is cut off", err);
+    uint64_t at = number(c + 42, 4);
+    *m = (member){ .packed = number(c + 20, 4), .size = number(c + 24, 4), .crc = (uint32_t)number(c + 16, 4),
+                   .deflated = number(c + 10, 2) == 8 };
+    if (!read_zip64((uint64_t *[3]){ &m->size, &m->packed, &at }, c + 46 + name, extra))
+        return damaged(e->path, "its ZIP64 sizes are missing", err);
+    RH_TRY(check_member(m, (int)number(c + 8, 2), (int)number(c + 10, 2), e->path, &z->map, err));
+
+    const uint8_t *local = file + at;
+    if (at > size || size - at < 30 || memcmp(local, "PK\3\4", 4) != 0 || number(local + 8, 2) != number(c + 10, 2) ||
+        number(local + 26, 2) != name || name > size - at - 30 || memcmp(local + 30, c + 46, name) != 0)
+        return damaged(e->path, "the zip has something else at its place", err);
+    m->at = at + 30 + name + number(local + 28, 2);
+    if (m->at <= size && m->packed <= size - m->at) return RH_OK;
+    return rh_hinted(rh_fail(err, RH_EFORMAT, "'%s' is cut off", e->path), err, "copy or download it again");
 }
 
-static rh_status stored_array(rh_npz_array *out, rh_npz *z, const entry *e, size_t total, rh_error *err)
+/* The first n bytes of a deflated entry; of all of them the checksum is compared too. */
+static rh_status inflate_to(uint8_t *out, size_t n, const rh_npz *z, const member *m, const char *path, rh_error *err)
 {
-    uint64_t at = unzGetCurrentFileZStreamPos64(z->zip);
-    if (at > z->map.size || total > z->map.size - at)
-        return rh_hinted(rh_fail(err, RH_EFORMAT, "'%s' is cut off", e->path), err, "copy or download it again");
-    RH_TRY(rh_npy_header(&out->info, z->map.data + at, total, total, e->path, err));
-    out->data = z->map.data + at + out->info.start;
+    z_stream s = { 0 };
+    const uint8_t *from = z->map.data + m->at;
+    uint64_t left = m->packed;
+    size_t have = 0;
+    uLong crc = crc32(0, NULL, 0);
+    int code = inflateInit2(&s, -MAX_WBITS); /* no header of its own */
+    if (code != Z_OK) return rh_fail_nomem(err);
+    while (code == Z_OK && have < n) {
+        const uInt in = (uInt)(left < PIECE ? left : PIECE), room = (uInt)(n - have < PIECE ? n - have : PIECE);
+        s.next_in = (Bytef *)(uintptr_t)from;
+        s.avail_in = in;
+        s.next_out = out + have;
+        s.avail_out = room;
+        code = inflate(&s, Z_NO_FLUSH);
+        if (code == Z_BUF_ERROR) break;
+        crc = crc32(crc, out + have, room - s.avail_out);
+        have += room - s.avail_out;
+        from += in - s.avail_in;
+        left -= in - s.avail_in;
+    }
+    inflateEnd(&s);
+    if (code == Z_MEM_ERROR) return rh_fail_nomem(err);
+    if (have != n || (code != Z_OK && code != Z_STREAM_END)) return damaged(path, "it cannot be unpacked", err);
+    if (n == m->size && crc != m->crc) return damaged(path, "its checksum is wrong", err);
     return RH_OK;
 }
 
-static rh_status deflated_array(rh_npz_array *out, rh_npz *z, const entry *e, size_t total, rh_error *err)
+static rh_status deflated_header(rh_npz_array *out, const rh_npz *z, const member *m, const char *path, rh_error *err)
 {
-    size_t n = total < HEAD ? total : HEAD;
+    const size_t n = m->size < HEAD ? (size_t)m->size : HEAD;
     uint8_t *head = rh_calloc(n ? n : 1, 1);
     if (!head) return rh_fail_nomem(err);
-    int got = unzReadCurrentFile(z->zip, head, (unsigned)n);
-    rh_status status = got < 0 || (size_t)got != n ? damaged(e->path, "it cannot be unpacked", err)
-                                                   : rh_npy_header(&out->info, head, n, total, e->path, err);
+    rh_status status = inflate_to(head, n, z, m, path, err);
+    if (!status) status = rh_npy_header(&out->info, head, n, (size_t)m->size, path, err);
     free(head);
     return status;
 }
 
-rh_status rh_npz_array_at(rh_npz_array *out, rh_npz *z, int32_t i, rh_error *err)
+rh_status rh_npz_array_at(rh_npz_array *out, const rh_npz *z, int32_t i, rh_error *err)
 {
     const entry *e = &z->entries[i];
-    unz_file_info64 info;
+    member m;
     rh_npz_array a = { .name = e->name, .entry = i };
-    RH_TRY(open_entry(&info, z, i, err));
-    size_t total = (size_t)info.uncompressed_size;
-    rh_status status = info.compression_method == 0 ? stored_array(&a, z, e, total, err) : deflated_array(&a, z, e, total, err);
-    unzCloseCurrentFile(z->zip); /* the checksum was not asked for yet */
-    if (status) return status;
-    a.size = total - a.info.start;
+    RH_TRY(find_member(&m, z, e, err));
+    if (m.deflated) {
+        RH_TRY(deflated_header(&a, z, &m, e->path, err));
+    } else {
+        RH_TRY(rh_npy_header(&a.info, z->map.data + m.at, (size_t)m.size, (size_t)m.size, e->path, err));
+        a.data = z->map.data + m.at + a.info.start;
+    }
+    a.size = (size_t)m.size - a.info.start;
     *out = a;
     return RH_OK;
 }
 
-static rh_status unpack(uint8_t *out, rh_npz *z, const rh_npz_array *a, const char *path, rh_error *err)
-{
-    uint8_t *skipped = rh_calloc(a->info.start, 1);
-    if (!skipped) return rh_fail_nomem(err);
-    bool ok = unzReadCurrentFile(z->zip, skipped, (unsigned)a->info.start) == (int)a->info.start;
-    free(skipped);
-    for (size_t at = 0; ok && at < a->size;) {
-        int n = unzReadCurrentFile(z->zip, out + at, (unsigned)(a->size - at < PIECE ? a->size - at : PIECE));
-        if (n <= 0) ok = false;
-        else at += (size_t)n;
-    }
-    return ok ? RH_OK : damaged(path, "it cannot be unpacked", err);
-}
-
-rh_status rh_npz_unpack(void **out, rh_npz *z, const rh_npz_array *a, rh_error *err)
+rh_status rh_npz_unpack(void **out, const rh_npz *z, const rh_npz_array *a, rh_error *err)
 {
     const char *path = z->entries[a->entry].path;
-    unz_file_info64 info;
-    uint8_t *items = rh_alloc_pages(a->size ? a->size : 1);
-    if (!items) return rh_fail_nomem(err);
-    rh_status status = open_entry(&info, z, a->entry, err);
-    if (!status) {
-        status = unpack(items, z, a, path, err);
-        if (unzCloseCurrentFile(z->zip) == UNZ_CRCERROR && !status) status = damaged(path, "its checksum is wrong", err);
+    member m;
+    RH_TRY(find_member(&m, z, &z->entries[a->entry], err));
+    uint8_t *bytes = rh_alloc_pages((size_t)m.size);
+    if (!bytes) return rh_fail_nomem(err);
+    rh_status status = inflate_to(bytes, (size_t)m.size, z, &m, path, err);
+    if (status) {
+        free(bytes);
+        return status;
     }
-    if (status) free(items);
-    else *out = items;
-    return status;
+    memmove(bytes, bytes + a->info.start, a->size); /* the header goes */
+    *out = bytes;
+    return RH_OK;
 }

@@ -1,13 +1,13 @@
 /* npz.h - numpy's .npz: a zip of .npy arrays, as Gemma Scope ships its autoencoders.
  * Stored entries are read in place, deflated ones unpacked when they are asked for; ZIP64. The zip is
- * minizip's. Source: numpy.savez, numpy.savez_compressed. */
+ * minizip's and zlib's. Source: numpy.savez, numpy.savez_compressed. */
 #ifndef RH_ENGINE_NPZ_H
 #define RH_ENGINE_NPZ_H
 
 #include "engine/files/npy.h"
 #include "kernels/dtype.h"
 
-typedef struct rh_npz rh_npz; /* owner: rh_npz_close; for one thread until its arrays are read */
+typedef struct rh_npz rh_npz; /* owner: rh_npz_close. Immutable once open */
 
 typedef struct rh_npz_array {
     const char *name;    /* without ".npy"; borrowed from the rh_npz */
@@ -26,9 +26,9 @@ int32_t rh_npz_find(const rh_npz *z, const char *name); /* exactly; -1: none */
 
 /* Entry i's header, and where its items are. RH_EUNSUPPORTED: encrypted, another compression than
  * deflate, no floats. RH_EFORMAT: damaged, or of a size that its bytes cannot hold. */
-rh_status rh_npz_array_at(rh_npz_array *out, rh_npz *z, int32_t i, rh_error *err);
+rh_status rh_npz_array_at(rh_npz_array *out, const rh_npz *z, int32_t i, rh_error *err);
 /* The items of a deflated entry, malloc'd; checked against the zip's checksum. */
-rh_status rh_npz_unpack(void **out, rh_npz *z, const rh_npz_array *a, rh_error *err);
+rh_status rh_npz_unpack(void **out, const rh_npz *z, const rh_npz_array *a, rh_error *err);
 rh_status rh_npz_check(const rh_npz *z, rh_error *err); /* rh_map_check */
 
 #endif

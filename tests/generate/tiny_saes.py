@@ -126,11 +126,13 @@ def scope_answer(folder, p, rng):
 
 
 def zip64(path, arrays):
-    """Every entry with the long sizes that arrays from 4 GiB on need."""
+    """Every entry with the long sizes and places that files beyond 2 GiB need."""
+    limit, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, 100
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as z:
         for key, value in arrays.items():
             with z.open(key + ".npy", "w", force_zip64=True) as f:
                 np.lib.format.write_array(f, value)
+    zipfile.ZIP64_LIMIT = limit
 
 
 def scope(out, seed):
