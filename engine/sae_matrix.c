@@ -61,9 +61,10 @@ static bool finite_items(const uint8_t *p, size_t n, rh_dtype t)
 
 enum { TILE = 32 }; /* rows and columns turned together: two tiles fit L1 */
 
-/* out [n_rows, cols] <- rows first .. of the turned p; w bytes an element. */
+/* out [rows, cols] <- the turned p; w bytes an element. Loading uses every processor there is. */
 static void turn(uint8_t *out, const uint8_t *p, size_t rows, size_t cols, size_t w)
 {
+#pragma omp parallel for schedule(static)
     for (size_t r0 = 0; r0 < rows; r0 += TILE)
         for (size_t c0 = 0; c0 < cols; c0 += TILE) {
             const size_t r1 = r0 + TILE < rows ? r0 + TILE : rows, c1 = c0 + TILE < cols ? c0 + TILE : cols;
