@@ -1,4 +1,5 @@
-/* near.c - `rhumb near SAE EXPR`: the features whose rows lie nearest to a vector. */
+/* near.c - `rhumb near SAE EXPR`: the features whose rows lie nearest to a vector, and the vector as a
+ * sum of a few of them. */
 #include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -9,11 +10,12 @@
 #include "cli/models.h"
 #include "cli/text.h"
 #include "engine/sae.h"
+#include "probes/decompose.h"
 
 typedef struct near_flags {
     cli_expression_flags expression;
     const char *model;
-    int32_t top;
+    int32_t top, decompose;
     bool sign;
 } near_flags;
 
@@ -60,20 +62,44 @@ static json_t *rows_json(const matches *m)
     return list;
 }
 
-static rh_status print(cli *c, const char *expr, double norm, const matches *decoder, const matches *encoder, rh_error *err)
+static void sum_text(rh_str *out, const rh_decomposition *d)
+{
+    rh_str_puts(out, "\nsum of decoder rows    left   coefficient\n");
+    for (int32_t i = 0; i < d->n; i++) {
+        rh_str_printf(out, "  %12d  %10.1f %%", d->feature[i], 100 * d->residual[i] / d->norm);
+        if (d->coefficient[i] != 0) rh_str_printf(out, "  %12.6g\n", d->coefficient[i]);
+        else rh_str_puts(out, "  needless since\n");
+    }
+}
+
+static json_t *sum_json(const rh_decomposition *d)
+{
+    json_t *list = json_array();
+    for (int32_t i = 0; i < d->n; i++)
+        json_array_append_new(list, json_pack("{s:i, s:f, s:f}", "feature", d->feature[i], "coefficient", d->coefficient[i],
+                                              "residual", d->residual[i]));
+    return list;
+}
+
+/* sum: NULL if it was not asked for. */
+static rh_status print(cli *c, const char *expr, double norm, const matches *decoder, const matches *encoder,
+                       const rh_decomposition *sum, rh_error *err)
 {
     rh_str out = {0};
     if (c->common.json) {
         json_t *o = json_pack("{s:o, s:f, s:o}", "expression", cli_json_text(expr, strlen(expr)), "norm", norm, "decoder",
                               rows_json(decoder));
         if (o && encoder->items) json_object_set_new(o, "encoder", rows_json(encoder));
+        if (o && sum) json_object_set_new(o, "decomposition", sum_json(sum));
         return cli_print_json(c, o, err);
     }
+    cli_clear_bar(c);
     rows_text(&out, "decoder row", decoder);
     if (encoder->items) {
         rh_str_puts(&out, "\n");
         rows_text(&out, "encoder row", encoder);
     }
+    if (sum) sum_text(&out, sum);
     return cli_print_str(c, &out, err);
 }
 
@@ -90,6 +116,8 @@ static rh_status show(cli *c, const rh_sae *s, const rh_value *value, const char
     const float *v = NULL;
     double square = 0;
     matches decoder = {0}, encoder = {0};
+    rh_decomposition sum = {0};
+    const rh_settings settings = cli_settings(c);
     if (!value || value->kind != RH_VALUE_VECTOR)
         return rh_fail(err, RH_EKIND, "near takes a vector, and this is %s",
                        !value ? "an action" : value->kind == RH_VALUE_SCALAR ? "a scalar" : "a span");
@@ -98,8 +126,10 @@ static rh_status show(cli *c, const rh_sae *s, const rh_value *value, const char
     rh_status status = find(&decoder, c, s, false, v, f, err);
     /* A transcoder reads at another site than it writes. */
     if (!status && !k->transcoder) status = find(&encoder, c, s, true, v, f, err);
+    if (!status && f->decompose) status = rh_decompose(&sum, s, v, f->decompose, f->sign, &settings, err);
     if (!status) status = rh_sae_check(s, err);
-    if (!status) status = print(c, expr, sqrt(square), &decoder, &encoder, err);
+    if (!status) status = print(c, expr, sqrt(square), &decoder, &encoder, f->decompose ? &sum : NULL, err);
+    rh_decomposition_free(&sum);
     free(decoder.items);
     free(encoder.items);
     return status;
@@ -135,14 +165,19 @@ static const cli_option OPTIONS[] = {
     {"model", 'm', CLI_TEXT, AT(model), "MODEL", "needed only if EXPR is computed from one; the book may name it", 0, 0, NULL},
     CLI_EXPRESSION_OPTIONS(near_flags, expression),
     {"top", 'n', CLI_INT, AT(top), "N", "how many rows to show of each matrix (default 20)", 1, 1000, NULL},
-    {"signed", 0, CLI_FLAG, AT(sign), NULL, "rank by the cosine's size: opposite rows are near, too", 0, 0, NULL},
+    {"decompose", 0, CLI_INT, AT(decompose), "K", "write EXPR as a sum of at most K decoder rows, and show what is left of it "
+     "after each", 1, 512, NULL},
+    {"signed", 0, CLI_FLAG, AT(sign), NULL, "rank by the cosine's size: opposite rows are near, too, and sums may take them away",
+     0, 0, NULL},
 };
 
 const cli_verb CLI_NEAR = {
     .name = "near", .brief = "the features of an SAE nearest to a vector", .arguments = "SAE EXPR",
     .about = "Ranks an SAE's decoder rows (what a feature writes) and encoder rows (what it answers to) by their cosine with "
-             "EXPR. What has no layer of its own is taken at the SAE's. No model is opened if EXPR needs none.",
+             "EXPR. What has no layer of its own is taken at the SAE's. No model is opened if EXPR needs none. --decompose chooses rows by orthogonal matching "
+             "pursuit: the one nearest to what is left, then all coefficients anew, none below 0 unless --signed.",
     .examples = "  rhumb near layer_20/width_16k/average_l0_91 'load(\"city.safetensors\")'\n"
-                "  rhumb near sae-16 'dim(\"rain.csv\")' -m smollm2 --top 5\n",
+                "  rhumb near sae-16 'dim(\"rain.csv\")' -m smollm2 --top 5\n"
+                "  rhumb near sae-16 'dim(\"rain.csv\")' -m smollm2 --decompose 8\n",
     .options = OPTIONS, .n_options = CLI_COUNT(OPTIONS), .flags_size = sizeof(near_flags), .defaults = &DEFAULTS,
     .min_args = 2, .max_args = 2, .run = run};

@@ -115,6 +115,18 @@ def test_near(place):
     signed = place.json("near", SCOPE, '-1*load("v.npy")', "--top", "14", "--signed")["decoder"]
     assert signed[0]["feature"] == 5 and signed[0]["cosine"] < 0 and len(signed) == 14
     assert "decoder row" in place.ok("near", SCOPE, 'load("v.npy")').out
+    # A vector that is a sum of rows is found to be that sum; what is left never grows.
+    place.write("sum.npy", npy([2 * a + 1.5 * b for a, b in zip(decoder[3], decoder[9])]))
+    steps = place.json("near", SCOPE, 'load("sum.npy")', "--decompose", "6")["decomposition"]
+    found = {s["feature"]: s["coefficient"] for s in steps if s["coefficient"] > 1e-4}
+    assert set(found) == {3, 9} and abs(found[3] - 2) < 1e-4 and abs(found[9] - 1.5) < 1e-4, steps
+    left = [s["residual"] for s in steps]
+    assert left == sorted(left, reverse=True) and left[-1] < 1e-4, steps
+    steps = place.json("near", SCOPE, '-1*load("v.npy")', "--decompose", "5")["decomposition"]
+    assert all(s["coefficient"] >= 0 for s in steps), steps
+    steps = place.json("near", SCOPE, '-1*load("v.npy")', "--decompose", "1", "--signed")["decomposition"]
+    assert len(steps) == 1 and steps[0]["feature"] == 5 and steps[0]["coefficient"] < 0, steps
+    assert "sum of decoder rows" in place.ok("near", SCOPE, 'load("v.npy")', "--decompose", "3").out
     place.write("w.npy", npy([1] * 6))
     # A transcoder reads elsewhere: decoder rows alone.
     shown = place.json("near", SAES / "transcoder", 'load("w.npy")')
