@@ -169,8 +169,8 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     job j = {.c = c, .input = f->input};
     rh_settings settings = cli_settings(c);
     settings.exact = true; /* float32 throughout, also where the weights are narrower */
-    rh_status status = rh_sae_open(&j.sae, args->items[1], RH_SAE_ENCODE, err);
-    if (!status) status = rh_safetensors_open(&j.in, f->input, err);
+    rh_status status = rh_safetensors_open(&j.in, f->input, err);
+    if (!status) status = rh_sae_open(&j.sae, args->items[1], RH_SAE_ENCODE, err);
     if (!status) status = rh_backend_for(&j.backend, &settings, err);
     if (!status) status = rh_sae_coder_new(&j.coder, j.sae, j.backend, err);
     if (!status) status = run_all(&j, f, decode, err);

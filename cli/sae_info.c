@@ -44,7 +44,7 @@ static void text(rh_str *out, const rh_sae *s)
     cli_size_text(a, (double)f->matrix_bytes);
     cli_size_text(b, (double)f->encode_bytes);
     rh_str_printf(out, "weights      %s, stored as %s\n", a, rh_dtype_get(f->dtype)->name);
-    rh_str_printf(out, "memory       %s to encode; rows are read where the file has them\n", b);
+    rh_str_printf(out, "memory       %s to encode, beside what is read where the file has it\n", b);
 }
 
 static json_t *or_null(const char *text) { return text[0] ? cli_json_text(text, strlen(text)) : json_null(); }

@@ -267,6 +267,41 @@ static void wrong_files(void **state)
     }
 }
 
+/* Every byte of the configuration and of the weights' header changed: never a crash, and an error is said. */
+static void any_damage(void **state)
+{
+    static const char *const files[] = { "cfg.json", "sae_weights.safetensors" };
+    (void)state;
+    for (int which = 0; which < 2; which++) {
+        scratch dir;
+        char *bytes[2];
+        size_t n[2];
+        scratch_open(&dir);
+        for (int i = 0; i < 2; i++) {
+            char path[512];
+            snprintf(path, sizeof path, SAES "topk-rescale/%s", files[i]);
+            assert_int_equal(rh_read_file(&bytes[i], &n[i], path, 1 << 20, NULL), RH_OK);
+            scratch_write(&dir, files[i], bytes[i], n[i]);
+        }
+        char *b = bytes[which];
+        for (size_t i = 0; i < n[which] && i < 700; i++)
+            for (int k = 0; k < 4; k++) {
+                rh_error err = { 0 };
+                rh_sae *s = NULL;
+                const char was = b[i];
+                b[i] = k == 0 ? 0 : k == 1 ? '9' : k == 2 ? '-' : (char)(was ^ 1);
+                scratch_write(&dir, files[which], b, n[which]);
+                const rh_status status = rh_sae_open(&s, dir.dir, RH_SAE_ENCODE, &err);
+                assert_int_equal(err.code, status);
+                rh_sae_free(s);
+                b[i] = was;
+            }
+        free(bytes[0]);
+        free(bytes[1]);
+        scratch_close(&dir);
+    }
+}
+
 /* W_dec is read row by row, so a bad row is found when it is used, and named. */
 static void bad_decoder_row(void **state)
 {
@@ -319,7 +354,7 @@ static void wrong_input(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(answers), cmocka_unit_test(rows), cmocka_unit_test(nearest),
-                                        cmocka_unit_test(nothing_near), cmocka_unit_test(wrong_files),
+                                        cmocka_unit_test(nothing_near), cmocka_unit_test(wrong_files), cmocka_unit_test(any_damage),
                                         cmocka_unit_test(bad_decoder_row), cmocka_unit_test(wrong_input) };
     return cmocka_run_group_tests_name("sae", tests, setup, teardown);
 }
