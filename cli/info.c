@@ -310,8 +310,10 @@ static void vector_text(rh_str *out, const rh_vectorfile *f, const char *path, j
         const char *kind = json_string_value(json_object_get(source, "kind"));
         const char *from = json_string_value(json_object_get(source, "path"));
         const char *sha = json_string_value(json_object_get(source, "sha256"));
-        rh_str_printf(out, "%s%s %s%s%s\n", i ? "             " : "sources      ", kind ? kind : "?", from ? from : "",
-                      sha ? "  sha256 " : "", sha ? sha : "");
+        const json_t *feature = json_object_get(json_object_get(source, "options"), "index");
+        rh_str_printf(out, "%s%s %s", i ? "             " : "sources      ", kind ? kind : "?", from ? from : "");
+        if (json_is_integer(feature)) rh_str_printf(out, "[%lld]", (long long)json_integer_value(feature));
+        rh_str_printf(out, "%s%s\n", sha ? "  sha256 " : "", sha ? sha : "");
     }
     const char *created = json_string_value(json_object_get(meta, "created"));
     if (created) rh_str_printf(out, "created      %s\n", created);

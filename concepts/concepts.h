@@ -37,7 +37,8 @@ typedef struct rh_extract_stats {
 rh_extract_stats rh_concepts_stats(const rh_concepts *c);
 
 /* JSON of DESIGN §5 for a vector computed by this evaluation: {version, expression, model{name,
- * fingerprint, d, layers}, hook, sources[{kind, path, sha256, options}], stats, created}.
+ * fingerprint, d, layers}, hook, sources[{kind, path, sha256, options}], stats, created}. A source that is an
+ * SAE's feature has a fingerprint instead of a hash.
  * `created` (RFC 3339) is given by the caller. */
 rh_status rh_concepts_metadata(char **json, rh_concepts *c, const char *expression, const rh_vector *v,
                                const char *created, rh_error *err);

@@ -13,7 +13,7 @@ static bool put(json_t *object, const char *key, json_t *value)
 }
 
 static const char *const kinds[] = {"dim", "act", "token", "unembed", "load", "random",
-                                    "pca", "lda", "logreg", "neutral", "resid_norm"};
+                                    "pca", "lda", "logreg", "neutral", "resid_norm", "sae"};
 static const char *const places[] = {"last", "text_last", "mean", "all", "marked"};
 
 const char *rh_atom_word(rh_atom_kind k) { return kinds[k]; }
@@ -36,6 +36,7 @@ static bool put_options(json_t *o, const rh_concepts *c, const rh_atom_spec *s)
     if (ok && s->positive) ok = put(o, "positive", json_string(s->positive));
     if (ok && s->negative) ok = put(o, "negative", json_string(s->negative));
     if (ok && s->kind == RH_ATOM_LOAD && s->name) ok = put(o, "name", json_string(s->name));
+    if (ok && s->kind == RH_ATOM_SAE) ok = put(o, "index", json_integer(s->feature));
     if (ok && c->options.special && (text || row)) ok = put(o, "special", json_true());
     return ok;
 }
@@ -43,7 +44,7 @@ static bool put_options(json_t *o, const rh_concepts *c, const rh_atom_spec *s)
 static json_t *make_source(const rh_concepts *c, const rh_atom_spec *s, const char *sha256)
 {
     json_t *source = json_object(), *options = json_object();
-    bool file = rh_reads_pairs(s->kind) || s->kind == RH_ATOM_LOAD;
+    bool file = rh_reads_pairs(s->kind) || s->kind == RH_ATOM_LOAD || s->kind == RH_ATOM_SAE;
     bool ok = source && options && put_options(options, c, s);
     if (ok) ok = put(source, "kind", json_string(kinds[s->kind]));
     if (ok) ok = put(source, "path", file ? json_stringn(s->text, s->text_len) : json_null());
@@ -70,10 +71,9 @@ static json_t *make_stats(int64_t positives, int64_t negatives, int64_t tokens)
     return NULL;
 }
 
-rh_status rh_note_source(rh_concepts *c, const rh_atom_spec *spec, const char *sha256, int64_t positives,
-                         int64_t negatives, int64_t tokens, rh_error *err)
+/* Takes the source; NULL: no memory. */
+static rh_status note(rh_concepts *c, json_t *source, int64_t positives, int64_t negatives, int64_t tokens, rh_error *err)
 {
-    json_t *source = make_source(c, spec, sha256);
     if (!source) return rh_fail_nomem(err);
     for (size_t i = 0; i < json_array_size(c->sources); i++)
         if (json_equal(json_array_get(c->sources, i), source)) {
@@ -86,6 +86,23 @@ rh_status rh_note_source(rh_concepts *c, const rh_atom_spec *spec, const char *s
     json_decref(source);
     json_decref(stats);
     return ok ? RH_OK : rh_fail_nomem(err);
+}
+
+rh_status rh_note_source(rh_concepts *c, const rh_atom_spec *spec, const char *sha256, int64_t positives,
+                         int64_t negatives, int64_t tokens, rh_error *err)
+{
+    return note(c, make_source(c, spec, sha256), positives, negatives, tokens, err);
+}
+
+/* An SAE's file is gigabytes: a fingerprint stands for its hash. */
+rh_status rh_note_feature(rh_concepts *c, const rh_atom_spec *spec, const rh_named_sae *s, rh_error *err)
+{
+    json_t *source = make_source(c, spec, NULL);
+    if (source && !put(source, "fingerprint", json_string(s->fingerprint))) {
+        json_decref(source);
+        source = NULL;
+    }
+    return note(c, source, -1, -1, -1, err);
 }
 
 rh_status rh_concepts_note_pairs(rh_concepts *c, const rh_atom_spec *spec, const char *sha256, int64_t positives,

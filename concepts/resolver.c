@@ -71,6 +71,15 @@ static rh_status describe_load(rh_concepts *c, const rh_atom_spec *spec, rh_atom
     return RH_OK;
 }
 
+static rh_status describe_sae(rh_concepts *c, const rh_atom_spec *spec, rh_atom_info *info, rh_error *err)
+{
+    const rh_named_sae *s = NULL;
+    RH_TRY(rh_named_sae_get(&s, c, spec, err));
+    if (spec->feature >= 0) RH_TRY(rh_sae_check_feature(s->sae, spec->feature, err));
+    *info = (rh_atom_info){.place = RH_PLACE_PINNED, .hook = s->hook, .n_layers = 1, .layers = &s->layer, .d = rh_sae_about(s->sae)->d_out};
+    return RH_OK;
+}
+
 static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *out, rh_error *err)
 {
     rh_concepts *c = self;
@@ -88,6 +97,7 @@ static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *ou
     case RH_ATOM_TOKEN:
     case RH_ATOM_UNEMBED: status = describe_token(c, spec, &info, err); break;
     case RH_ATOM_LOAD: status = describe_load(c, spec, &info, err); break;
+    case RH_ATOM_SAE: status = describe_sae(c, spec, &info, err); break;
     case RH_ATOM_RANDOM: break;
     case RH_ATOM_NEUTRAL:
     case RH_ATOM_RESID_NORM: info.place = RH_PLACE_FLOATING; break;
@@ -122,6 +132,7 @@ static rh_status fill_simple(rh_concepts *c, const rh_atom_request *r, rh_error 
                 r->spec->kind == RH_ATOM_TOKEN ? "token" : "unembed"),
                          err, "name one on the command line (-m MODEL), or with a line  model \"…\"  in the book");
     case RH_ATOM_LOAD: return rh_atom_fill_load(c, r, err);
+    case RH_ATOM_SAE: return rh_atom_fill_feature(c, r, err);
     case RH_ATOM_RANDOM:
         RH_TRY(rh_atom_fill_random(r, err));
         return rh_note_source(c, r->spec, NULL, -1, -1, -1, err);
@@ -198,6 +209,8 @@ void rh_concepts_free(rh_concepts *c)
     if (!c) return;
     for (size_t i = 0; i < c->n_loaded; i++) rh_loaded_free(c->loaded[i]);
     free(c->loaded);
+    for (size_t i = 0; i < c->n_saes; i++) rh_named_sae_free(c->saes[i]);
+    free(c->saes);
     free(c->cache_dir);
     rh_str_free(&c->warnings);
     json_decref(c->sources);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "concepts/concepts.h"
 #include "engine/files/vectorfile.h"
+#include "engine/sae.h"
 
 /* Counted up whenever the same inputs would give other numbers: part of every cache key. */
 #define RH_EXTRACT_VERSION 1
@@ -20,6 +21,16 @@ typedef struct rh_loaded {
     rh_atom_model made_on;    /* as the metadata says; fingerprint NULL if it does not */
 } rh_loaded;
 
+/* An SAE that a book names, at the site of its statement. */
+typedef struct rh_named_sae {
+    char *path;               /* as asked for */
+    int32_t asked_layer, layer; /* asked: of the @, -1 without one; layer: where it lives */
+    bool asked_hook;
+    rh_hook of_hook, hook;    /* of_hook: of the @; hook: where its rows live */
+    rh_sae *sae;
+    char fingerprint[65];
+} rh_named_sae;
+
 struct rh_concepts {
     const rh_model *model;    /* NULL: none */
     char *cache_dir;          /* NULL: none */
@@ -27,6 +38,8 @@ struct rh_concepts {
     rh_resolver resolver;
     rh_loaded **loaded;       /* pointers stay: rh_atom_info borrows their layers */
     size_t n_loaded, cap_loaded;
+    rh_named_sae **saes;      /* as `loaded` */
+    size_t n_saes, cap_saes;
     rh_str warnings;
     rh_extract_stats stats;
     json_t *sources;          /* array, of the last compute: what metadata says of it */
@@ -60,6 +73,12 @@ rh_status rh_atom_fill_token(rh_concepts *c, const rh_atom_request *r, rh_error 
 /* v = z/‖z‖, z_j the j-th normal deviate of (seed, stream 0). */
 rh_status rh_atom_fill_random(const rh_atom_request *r, rh_error *err);
 
+/* ---- features: features.c ------------------------------------------------------------------ */
+
+rh_status rh_named_sae_get(const rh_named_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
+void rh_named_sae_free(rh_named_sae *s);
+rh_status rh_atom_fill_feature(rh_concepts *c, const rh_atom_request *r, rh_error *err);
+
 /* ---- extraction: jobs.c, survey.c --------------------------------------------------------- */
 
 /* All requests of a call that need the model to run, by the cache or one pass. */
@@ -73,5 +92,6 @@ rh_status rh_jobs_survey(rh_concepts *c, const rh_atom_request *requests, int32_
 /* Note a source of this compute; stats of no meaning are -1. */
 rh_status rh_note_source(rh_concepts *c, const rh_atom_spec *spec, const char *sha256, int64_t positives,
                          int64_t negatives, int64_t tokens, rh_error *err);
+rh_status rh_note_feature(rh_concepts *c, const rh_atom_spec *spec, const rh_named_sae *s, rh_error *err);
 
 #endif

@@ -46,9 +46,10 @@ static bool check_arg_kind(rh_checker *c, const rh_operand *op, char letter, con
     rh_value_kind kind = rh_operand_node(c, op)->kind;
     bool vector = kind == RH_VALUE_VECTOR, span = kind == RH_VALUE_SPAN, scalar = kind == RH_VALUE_SCALAR;
     bool moves = scalar && letter == 'p' && rh_operand_node(c, op)->place != RH_PLACE_CONSTANT;
-    bool fits = letter == 'v' ? vector : letter == 'n' ? scalar : letter == 'o' || letter == 'p' ? vector || span || moves : vector || scalar;
+    bool feature = letter == 'f' && rh_is_feature(c, op);
+    bool fits = letter == 'f' ? feature : letter == 'v' ? vector : letter == 'n' ? scalar : letter == 'o' || letter == 'p' ? vector || span || moves : vector || scalar;
     if (fits) return true;
-    const char *want = letter == 'v' ? "a vector" : letter == 'n' ? "a scalar" : letter == 'e' ? "vectors or scalars" : "a vector or a span";
+    const char *want = letter == 'f' ? "one feature of an SAE" : letter == 'v' ? "a vector" : letter == 'n' ? "a scalar" : letter == 'e' ? "vectors or scalars" : "a vector or a span";
     rh_diag *d = rh_diag_add(c->diags, RH_EKIND, op->range, "%s takes %s here, and this is %s", f->name, want, rh_kind_text(kind));
     rh_diag_label(d, op->range, "%s", rh_kind_text(kind) + 2);
     if (letter == 'n' && vector)
@@ -136,6 +137,16 @@ static bool make_lerp(rh_checker *c, rh_operand *out, const rh_operand ops[3], r
            rh_make(c, out, RH_OP_SUM, kind, weighted, 2, plus, range);
 }
 
+/* Nothing records activations yet: the number has to come from the user. */
+static bool unknown_max_act(rh_checker *c, const rh_operand *o)
+{
+    const rh_atom_spec *s = &c->graph->atoms[rh_operand_node(c, o)->atom].spec;
+    rh_diag *d = rh_diag_add(c->diags, RH_EVALUE, o->range, "nothing says how large feature %d of '%.60s' becomes", (int)s->feature, s->name);
+    rh_diag_hint(d, "measure it on states of your own: rhumb sae encode %.150s --input states.safetensors -o f.safetensors; "
+                    "write the largest value in column %d in its place", s->text, (int)s->feature);
+    return false;
+}
+
 static bool make_call(rh_checker *c, const rh_expr *e, const rh_function *f, const rh_operand *ops, int32_t n, rh_operand *out)
 {
     const rh_value_kind scalar = RH_VALUE_SCALAR, vector = RH_VALUE_VECTOR;
@@ -152,6 +163,7 @@ static bool make_call(rh_checker *c, const rh_expr *e, const rh_function *f, con
     case RH_FN_SLERP: return rh_make(c, out, RH_OP_SLERP, vector, ops, n, NULL, e->range);
     case RH_FN_MEAN: return check_alike(c, ops, n, f) && make_mean(c, out, ops, n, e->range);
     case RH_FN_LERP: return check_alike(c, ops, 2, f) && make_lerp(c, out, ops, e->range);
+    case RH_FN_MAX_ACT: return unknown_max_act(c, &ops[0]);
     case RH_FN_FREE: return rh_check_free(c, &ops[0], e->range, out);
     default: return false;
     }
@@ -178,10 +190,5 @@ bool rh_check_call(rh_checker *c, rh_expr *e, rh_operand *out)
 {
     const rh_function *f = rh_function_find(e->name);
     if (!f) return unknown_function(c, e);
-    if (f->id == RH_FN_LATER) {
-        rh_diag *d = rh_diag_add(c->diags, RH_EUNSUPPORTED, e->range, "%s is not there yet", f->name);
-        rh_diag_hint(d, "it belongs to the features of SAEs; a number in its place works: 3.5");
-        return false;
-    }
     return f->id <= RH_FN_RESID_NORM ? rh_check_source(c, e, f, out) : check_function(c, e, f, out);
 }

@@ -200,6 +200,8 @@ static bool check_product(rh_checker *c, rh_expr *e, rh_operand *out)
 
 /* ---- names, signs, places ------------------------------------------------------------------------------ */
 
+static int name_length(const rh_expr *e) { return e->name.len > 60 ? 60 : (int)e->name.len; }
+
 static bool check_name(rh_checker *c, rh_expr *e, rh_operand *out)
 {
     int32_t found = rh_scope_find(c->scope, e->name);
@@ -213,23 +215,15 @@ static bool check_name(rh_checker *c, rh_expr *e, rh_operand *out)
         return false;
     }
     const rh_binding *b = &c->scope->items[found];
-    if (b->statement->kind == RH_ST_SAE) return false; /* its statement said that SAEs are not there yet */
-    if (b->node < 0) return false;                     /* its own error was reported */
+    if (b->statement->kind == RH_ST_SAE) {
+        rh_diag *d = rh_diag_add(c->diags, RH_EKIND, e->name_range, "'%.*s' is an SAE, and no vector", name_length(e), e->name.text);
+        rh_diag_label(d, b->range, "bound here");
+        rh_diag_hint(d, "one of its features is: %.*s[3]", name_length(e), e->name.text);
+        return false;
+    }
+    if (b->node < 0) return false; /* its own error was reported */
     *out = (rh_operand){b->node, e->range, e->name_range};
     return true;
-}
-
-static bool check_index(rh_checker *c, rh_expr *e)
-{
-    int32_t found = rh_scope_find(c->scope, e->name);
-    if (found < 0) {
-        rh_unknown_name(c->scope, e->name, e->name_range, c->diags);
-    } else if (c->scope->items[found].statement->kind != RH_ST_SAE) {
-        rh_diag *d = rh_diag_add(c->diags, RH_EKIND, e->name_range, "'%.*s' is no SAE and has no features", (int)e->name.len, e->name.text);
-        rh_diag_label(d, c->scope->items[found].range, "bound here");
-        rh_diag_hint(d, "[…] picks a feature of an SAE; to pick a layer of a family, write v @ 14");
-    }
-    return false;
 }
 
 static bool check_negate(rh_checker *c, rh_expr *e, rh_operand *out)
@@ -252,7 +246,7 @@ bool rh_check_expr(rh_checker *c, rh_expr *e, rh_operand *out)
     switch (e->kind) {
     case RH_EXPR_NUMBER: ok = rh_make_number(c, out, e->number, e->range); break;
     case RH_EXPR_NAME: ok = check_name(c, e, out); break;
-    case RH_EXPR_INDEX: ok = check_index(c, e); break;
+    case RH_EXPR_INDEX: ok = rh_check_features(c, e, out); break;
     case RH_EXPR_CALL: ok = rh_check_call(c, e, out); break;
     case RH_EXPR_SUM: ok = check_sum(c, e, out); break;
     case RH_EXPR_PRODUCT: ok = check_product(c, e, out); break;

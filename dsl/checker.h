@@ -26,6 +26,9 @@ typedef struct rh_operand {
 /* Functions return false after an error, or with no_memory set. */
 bool rh_check_expr(rh_checker *c, rh_expr *e, rh_operand *out);
 bool rh_check_call(rh_checker *c, rh_expr *e, rh_operand *out); /* calls.c, sources.c */
+bool rh_check_features(rh_checker *c, rh_expr *e, rh_operand *out); /* features.c: s[3], s[3, 17] */
+/* Is it one feature, unscaled? */
+bool rh_is_feature(const rh_checker *c, const rh_operand *o);
 
 /* ---- shared by the checker's files ------------------------------------------------------------ */
 

@@ -33,7 +33,7 @@ static const rh_function FUNCTIONS[] = {
     {"lerp", "lerp(a, b, t)", RH_FN_LERP, "een", 0},
     {"slerp", "slerp(a, b, t)", RH_FN_SLERP, "vvn", 0},
     {"free", "free(v)", RH_FN_FREE, "p", 0},
-    {"max_act", "max_act(f)", RH_FN_LATER, "", 0},
+    {"max_act", "max_act(s[3])", RH_FN_MAX_ACT, "f", 0},
 };
 enum { N_FUNCTIONS = (int)(sizeof FUNCTIONS / sizeof *FUNCTIONS) };
 

@@ -11,7 +11,7 @@ typedef enum rh_function_id {
     RH_FN_PCA, RH_FN_LDA, RH_FN_LOGREG, RH_FN_NEUTRAL, RH_FN_RESID_NORM,
     RH_FN_UNIT, RH_FN_NORM, RH_FN_RESCALE, RH_FN_DOT, RH_FN_COS, RH_FN_ANGLE, RH_FN_PROJ, RH_FN_REJECT,
     RH_FN_SPAN, RH_FN_MEAN, RH_FN_LERP, RH_FN_SLERP, RH_FN_FREE,
-    RH_FN_LATER /* of features: parses, and is not there yet */
+    RH_FN_MAX_ACT
 } rh_function_id;
 
 typedef enum rh_option {
@@ -22,7 +22,7 @@ typedef enum rh_option {
 typedef struct rh_function {
     const char *name, *usage; /* usage: "dot(a, b)" */
     rh_function_id id;
-    const char *args;         /* one letter an argument: v vector, n scalar, o vector or span, p these or
+    const char *args;         /* one letter an argument: v vector, f feature, n scalar, o vector or span, p these or
                                  a scalar that has a place, e vectors or
                                  scalars alike, s string, i whole number, q number; + repeats the last, at
                                  least once; ? says that it may be left out */

@@ -142,12 +142,14 @@ static bool same_atom(const rh_atom_spec *a, const rh_atom_spec *b)
     return a->kind == b->kind && a->seed == b->seed && a->at == b->at && a->chat == b->chat && same_text(a->text, b->text) &&
            same_text(a->prefix, b->prefix) && same_text(a->positive, b->positive) && same_text(a->negative, b->negative) &&
            same_text(a->name, b->name) && a->no_center == b->no_center && a->shrink == b->shrink && a->l2 == b->l2 &&
-           a->quantile == b->quantile;
+           a->quantile == b->quantile && a->feature == b->feature && a->layer == b->layer && a->has_hook == b->has_hook &&
+           a->hook == b->hook;
 }
 
 static size_t atom_bucket(const rh_graph *g, const rh_atom_spec *s)
 {
     uint64_t h = mix(mix(mix(14695981039346656037u, s->kind), s->seed), (uint64_t)s->at * 2 + s->chat);
+    h = mix(h, (uint64_t)s->feature);
     return finish(mix_text(mix_text(h, s->text), s->prefix), g->n_atom_buckets);
 }
 

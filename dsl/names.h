@@ -12,6 +12,7 @@ typedef struct rh_binding {
     int32_t first_ref, n_refs;
     bool in_cycle;           /* reported; has no value */
     bool reached;            /* an action or the expression needs it */
+    bool reported;           /* SAE: the fault in its own statement was said */
     int32_t node;            /* its value in the graph; -1: not checked yet, or wrong */
 } rh_binding;
 

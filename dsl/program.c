@@ -29,7 +29,7 @@ bool rh_program_needs_model(const rh_program *p)
 {
     for (int32_t i = 0; i < p->plan.n_requests; i++) {
         rh_atom_kind kind = p->graph.atoms[p->plan.steps[p->plan.requests[i]].atom].spec.kind;
-        if (kind != RH_ATOM_LOAD && kind != RH_ATOM_RANDOM) return true;
+        if (kind != RH_ATOM_LOAD && kind != RH_ATOM_RANDOM && kind != RH_ATOM_SAE) return true;
     }
     return false;
 }

@@ -10,6 +10,7 @@ typedef enum rh_atom_kind {
     RH_ATOM_DIM, RH_ATOM_ACT, RH_ATOM_TOKEN, RH_ATOM_UNEMBED, RH_ATOM_LOAD, RH_ATOM_RANDOM,
     RH_ATOM_PCA, RH_ATOM_LDA, RH_ATOM_LOGREG, RH_ATOM_NEUTRAL,
     RH_ATOM_RESID_NORM, /* a scalar a layer: requests have d 1 and the hook asked about */
+    RH_ATOM_SAE,        /* a feature's decoder row. No function makes it: `sae s = "…"` and s[3] do */
 } rh_atom_kind;
 
 typedef enum rh_at { RH_AT_LAST = 0, RH_AT_TEXT_LAST, RH_AT_MEAN, RH_AT_ALL, RH_AT_MARKED } rh_at;
@@ -18,18 +19,22 @@ typedef enum rh_at { RH_AT_LAST = 0, RH_AT_TEXT_LAST, RH_AT_MEAN, RH_AT_ALL, RH_
  * resolved against the book's folder. */
 typedef struct rh_atom_spec {
     rh_atom_kind kind;
-    const char *text;      /* path (dim, load), or text (act, token, unembed); NUL-terminated */
+    const char *text;      /* path (dim, load, sae), or text (act, token, unembed); NUL-terminated */
     size_t text_len;
     uint64_t seed;         /* random */
     rh_at at;              /* token, unembed: RH_AT_MEAN averages several tokens */
     bool chat;
     const char *prefix;    /* "" if none */
     const char *positive, *negative; /* CSV columns; NULL: the defaults */
-    const char *name;      /* load: which tensor; NULL */
+    const char *name;      /* load: which tensor; NULL. sae: what the book calls it */
     bool no_center;        /* pca: center=false */
     double shrink;         /* lda, in [0, 1]; default 0.1 */
     double l2;             /* logreg, > 0; default 1 */
     double quantile;       /* resid_norm, in [0, 1]; default 0.5 */
+    int32_t feature;       /* sae: which; -1: the SAE itself, which is described and never computed */
+    int32_t layer;         /* sae: the book's @, -1 without one */
+    bool has_hook;         /* sae: @ names a hook, too */
+    rh_hook hook;
     rh_range range;        /* the whole call */
     rh_range text_range;   /* its first argument */
 } rh_atom_spec;

@@ -255,31 +255,41 @@ static bool fits_model(rh_checker *c, const rh_atom *atom, rh_range at)
     return true;
 }
 
+int32_t rh_check_atom(rh_checker *c, const rh_atom_spec *spec)
+{
+    int32_t id = rh_graph_atom(c->graph, spec);
+    if (id < 0) {
+        c->no_memory = true;
+        return -1;
+    }
+    rh_atom *atom = &c->graph->atoms[id];
+    if (!atom->asked && !describe(c, atom)) return -1;
+    if (atom->ok) return id;
+    if (c->quiet || atom->reported) return -1;
+    atom->reported = true;
+    rh_diag *d = rh_diag_add(c->diags, atom->status, spec->text_range, "%s", atom->message);
+    if (atom->hint[0]) rh_diag_hint(d, "%s", atom->hint);
+    return -1;
+}
+
+bool rh_make_atom(rh_checker *c, int32_t id, rh_range range, rh_operand *out)
+{
+    const rh_atom *atom = &c->graph->atoms[id];
+    if (!fits_model(c, atom, range)) return false;
+    rh_node node = {.op = RH_OP_ATOM, .kind = atom->spec.kind == RH_ATOM_RESID_NORM ? RH_VALUE_SCALAR : RH_VALUE_VECTOR,
+                    .place = atom->info.place, .site = atom->site, .d = atom->info.d, .model = atom->info.model,
+                    .atom = id, .range = range};
+    if (node.site >= 0 && !node.d) node.d = rh_hook_width(c->resolver, atom->info.hook);
+    node.inner_d = node.d;
+    *out = (rh_operand){rh_graph_node(c->graph, &node), range, range};
+    if (out->node < 0) c->no_memory = true;
+    return out->node >= 0;
+}
+
 bool rh_check_source(rh_checker *c, rh_expr *e, const rh_function *f, rh_operand *out)
 {
     rh_atom_spec spec;
     if (!rh_check_count(c, e, f) || !read_spec(c, e, f, &spec)) return false;
-    int32_t id = rh_graph_atom(c->graph, &spec);
-    if (id < 0) {
-        c->no_memory = true;
-        return false;
-    }
-    rh_atom *atom = &c->graph->atoms[id];
-    if (!atom->asked && !describe(c, atom)) return false;
-    if (!atom->ok) {
-        if (c->quiet || atom->reported) return false;
-        atom->reported = true;
-        rh_diag *d = rh_diag_add(c->diags, atom->status, spec.text_range, "%s", atom->message);
-        if (atom->hint[0]) rh_diag_hint(d, "%s", atom->hint);
-        return false;
-    }
-    if (!fits_model(c, atom, e->range)) return false;
-    rh_node node = {.op = RH_OP_ATOM, .kind = spec.kind == RH_ATOM_RESID_NORM ? RH_VALUE_SCALAR : RH_VALUE_VECTOR,
-                    .place = atom->info.place, .site = atom->site, .d = atom->info.d, .model = atom->info.model,
-                    .atom = id, .range = e->range};
-    if (node.site >= 0 && !node.d) node.d = rh_hook_width(c->resolver, atom->info.hook);
-    node.inner_d = node.d;
-    *out = (rh_operand){rh_graph_node(c->graph, &node), e->range, e->range};
-    if (out->node < 0) c->no_memory = true;
-    return out->node >= 0;
+    int32_t id = rh_check_atom(c, &spec);
+    return id >= 0 && rh_make_atom(c, id, e->range, out);
 }

@@ -20,6 +20,15 @@ static char *one_line(rh_range r)
     return out;
 }
 
+/* Of s[3, 17] each feature is a source of its own. */
+static char *label_of(const rh_atom_spec *spec)
+{
+    rh_str text = {0};
+    if (spec->kind != RH_ATOM_SAE) return one_line(spec->range);
+    rh_str_printf(&text, "%s[%d]", spec->name, (int)spec->feature);
+    return text.failed ? NULL : text.data;
+}
+
 static void mark_main(rh_survey *s)
 {
     const rh_plan *plan = &s->p->plan;
@@ -64,7 +73,7 @@ static bool allocate(rh_survey *s)
     if (!s->requests || !s->atoms || !s->coefficient || !s->uses || !s->labels || !s->main || !s->atom_number || !s->results)
         return false;
     for (int32_t i = 0; i < plan->n_requests; i++)
-        if (!(s->labels[i] = one_line(s->requests[i].spec->range))) return false;
+        if (!(s->labels[i] = label_of(s->requests[i].spec))) return false;
     return true;
 }
 

@@ -177,4 +177,5 @@ def test_wrong(place):
     place.ok("sae", "decode", SAES / "standard-ln", "--input", "both.safetensors", "-t", "f", "--original", "y", "-o", "o.safetensors")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -53,12 +53,26 @@ static rh_status describe_load(const rh_atom_spec *spec, rh_atom_info *out, rh_e
     return rh_fail(err, RH_EIO, "cannot open '%s': No such file or directory", spec->text);
 }
 
+/* 131072 features at layer 31 or where the @ says, of resid_post or attn_z. */
+static rh_status describe_sae(const rh_atom_spec *spec, rh_atom_info *out, rh_error *err)
+{
+    static const int32_t layers[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 31};
+    if (strcmp(base_name(spec->text), "params.npz") != 0) return rh_fail(err, RH_EIO, "there is no sparse autoencoder '%s'", spec->text);
+    if (spec->layer > 20 && spec->layer != 31) return rh_fail(err, RH_ESITE, "'params.npz' belongs to layer 31, not to layer %d", (int)spec->layer);
+    if (spec->feature > 131071) return rh_fail(err, RH_EVALUE, "there is no feature %d: 'params.npz' has features 0..131071", (int)spec->feature);
+    bool z = spec->has_hook && spec->hook == RH_ATTN_Z;
+    *out = (rh_atom_info){RH_PLACE_PINNED, z ? RH_ATTN_Z : RH_RESID_POST, 1, layers + (spec->layer < 0 || spec->layer == 31 ? 21 : spec->layer),
+                          z ? FAKE_Z : FAKE_D, NULL};
+    return RH_OK;
+}
+
 static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *out, rh_error *err)
 {
     fake_resolver *f = self;
     f->describes++;
     *out = (rh_atom_info){.place = RH_PLACE_FLOATING};
     if (spec->kind == RH_ATOM_LOAD) return describe_load(spec, out, err);
+    if (spec->kind == RH_ATOM_SAE) return describe_sae(spec, out, err);
     if (spec->kind == RH_ATOM_RANDOM) {
         out->place = RH_PLACE_CONSTANT;
         return RH_OK;
@@ -92,7 +106,7 @@ static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *ou
 
 static uint64_t seed_of(const rh_atom_spec *spec)
 {
-    uint64_t h = (uint64_t)spec->kind * 1000003u + (uint64_t)spec->at * 101 + spec->chat + spec->seed * 7919;
+    uint64_t h = (uint64_t)spec->kind * 1000003u + (uint64_t)spec->at * 101 + spec->chat + spec->seed * 7919 + (uint64_t)spec->feature * 104729;
     const char *texts[5] = {base_name(spec->text), spec->prefix, spec->positive, spec->negative, spec->name};
     h = h * 31 + spec->no_center * 3 + (uint64_t)(spec->shrink * 1000) * 5 + (uint64_t)(spec->l2 * 1000) * 7 + (uint64_t)(spec->quantile * 1000) * 11;
     for (int i = 0; i < 5; i++)

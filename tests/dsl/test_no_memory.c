@@ -39,6 +39,7 @@ static void every_allocation(void **state)
         {{.book_path = "b", .book_text = "let a = lda(\"a.csv\", shrink=0.2); let f = load(\"fam.safetensors\"); let q = 1/2\n"
                                          "cap f at norm(f) on last when cos(h, a) > 0.2; scale a @ 3 by resid_norm(q); clamp a @ 3 at dot(neutral(), unit(a))\n"
                                          "ablate span(a, f) when dot(h, pca(\"b.csv\")) <= free(resid_norm() @ 3)"}},
+        {{.book_path = "b", .book_text = "sae s = \"layer_31/params.npz\" @ 31; let f = s[3]; steer f + s[3, 17] - 2*dim(\"a.csv\"); ablate s[1]"}},
         {{.expr = "lerp(load(\"fam.safetensors\"), slerp(token(\"x\"), token(\"y\"), 0.5), cos(token(\"x\"), random(7)))", .bare_value = true}},
     };
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) assert_true(alloc_fail_each(work, &jobs[i], 2000) > 20);

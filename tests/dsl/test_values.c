@@ -26,7 +26,7 @@ static rh_evaluation *evaluate(rh_program **p, fake_resolver *fake, const char *
 
 /* ---- linear expressions ---------------------------------------------------------------------------- */
 
-typedef struct term { rh_atom_kind kind; const char *text; double c; bool no_center; double shrink, l2; rh_at at; } term;
+typedef struct term { rh_atom_kind kind; const char *text; double c; bool no_center; double shrink, l2; rh_at at; int32_t feature; const char *name; } term;
 typedef struct linear_case {
     const char *expr, *layers;
     int n_layers, first_layer; /* -1: constant */
@@ -41,7 +41,12 @@ typedef struct linear_case {
 #define FAM {.kind = RH_ATOM_LOAD, .text = "fam.safetensors", .c =
 #define NEUTRAL {.kind = RH_ATOM_NEUTRAL, .text = "", .c =
 
-static const char BOOK[] = "let a = dim(\"a.csv\"); let b = dim(\"b.csv\")\n"
+#define S(i) {.kind = RH_ATOM_SAE, .text = "params.npz", .name = "s", .feature = i, .c =
+#define Z(i) {.kind = RH_ATOM_SAE, .text = "params.npz", .name = "z", .feature = i, .c =
+
+static const char BOOK[] = "sae s = \"layer_31/params.npz\"; sae s20 = \"layer_20/params.npz\" @ 20; sae z = \"att/params.npz\" @ 20.attn_z\n"
+                           "sae nowhere = \"none.npz\"; let f = s[3]\n"
+                           "let a = dim(\"a.csv\"); let b = dim(\"b.csv\")\n"
                            "let t = token(\"t\"); let sf = load(\"sf.safetensors\"); let fam = load(\"fam.safetensors\")\n"
                            "let k = 2 * -3; let ab = a - b; let dim = t  # a function's name counts before ( only\n"
                            "let at = a; let on = b; let last = t\n";
@@ -84,6 +89,15 @@ static const linear_case LINEAR[] = {
     {"lda(\"p.csv\", shrink=0) - lda(\"p.csv\", shrink=1)", "7", 1, 7, RH_RESID_POST, 2, {{.kind = RH_ATOM_LDA, .text = "p.csv", .c = 1}, {.kind = RH_ATOM_LDA, .text = "p.csv", .c = -1, .shrink = 1}}},
     {"logreg(\"p.csv\", at=mean)", "7", 1, 7, RH_RESID_POST, 1, {{.kind = RH_ATOM_LOGREG, .text = "p.csv", .c = 1, .l2 = 1, .at = RH_AT_MEAN}}},
     {"logreg(\"p.csv\", l2=2.5e-1)", "7", 1, 7, RH_RESID_POST, 1, {{.kind = RH_ATOM_LOGREG, .text = "p.csv", .c = 1, .l2 = 0.25}}},
+    {"s[3]", NULL, 1, 31, RH_RESID_POST, 1, {S(3) 1}}},
+    {"s[3] @ 31", "7", 1, 31, RH_RESID_POST, 1, {S(3) 1}}},
+    {"40*s[131071] - a", NULL, 1, 31, RH_RESID_POST, 2, {S(131071) 40}, A -1}}},
+    {"s[3, 17, 0]", NULL, 1, 31, RH_RESID_POST, 3, {S(3) 1}, S(17) 1}, S(0) 1}}},
+    {"s[3, 17]/2 - f + t", NULL, 1, 31, RH_RESID_POST, 3, {S(3) -0.5}, S(17) 0.5}, T 1}}},
+    {"s[3, 3]", NULL, 1, 31, RH_RESID_POST, 1, {S(3) 2}}},
+    {"s[3] + sf", NULL, 1, 31, RH_RESID_POST, 2, {S(3) 1}, SF 1}}},
+    {"z[5] - 2*a", NULL, 1, 20, RH_ATTN_Z, 2, {Z(5) 1}, A -2}}},
+    {"mean(s20[1], a)", NULL, 1, 20, RH_RESID_POST, 2, {{.kind = RH_ATOM_SAE, .text = "params.npz", .name = "s20", .feature = 1, .c = 0.5}, A 0.5}}},
     {"t", NULL, 1, -1, RH_RESID_POST, 1, {T 1}}},
     {"t", "3", 1, 3, RH_RESID_POST, 1, {T 1}}},
     {"(a +\n b) # two lines\n", "3", 1, 3, RH_RESID_POST, 2, {A 1}, B 1}}},
@@ -109,7 +123,7 @@ static void linear_plans(void **state)
             assert_int_equal(v->layers[l], c->first_layer < 0 ? -1 : c->first_layer + l);
             for (int t = 0; t < 4 && c->terms[t].text; t++) {
                 rh_atom_spec spec = {.kind = c->terms[t].kind, .text = c->terms[t].text, .prefix = "", .no_center = c->terms[t].no_center,
-                                     .shrink = c->terms[t].shrink, .l2 = c->terms[t].l2, .at = c->terms[t].at};
+                                     .shrink = c->terms[t].shrink, .l2 = c->terms[t].l2, .at = c->terms[t].at, .feature = c->terms[t].feature, .name = c->terms[t].name};
                 float row[FAKE_Z];
                 bool constant = spec.kind == RH_ATOM_TOKEN;
                 fake_vector(row, &spec, constant ? RH_RESID_POST : c->hook, constant ? -1 : v->layers[l], v->d);

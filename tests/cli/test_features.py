@@ -1,0 +1,140 @@
+"""Features of sparse autoencoders in the language: a book names an SAE, and s[3] is its decoder row."""
+import json
+import math
+import struct
+import zipfile
+
+from harness import ROOT, expect, main
+from test_sae import safetensors, write_safetensors
+
+WORDS = ROOT / "tests/data/models/words.gguf"  # 3 layers of 32
+
+
+def row(i, d=32):
+    return [((5 * (d * i + j)) % 13 - 6) / 10 for j in range(d)]
+
+
+def write_sae(place, name, hook="blocks.1.hook_resid_post", d=32, n=6, rows=None):
+    cfg = {"architecture": "standard", "d_in": d, "d_sae": n, "dtype": "float32", "normalize_activations": "none", "apply_b_dec_to_input": False}
+    place.write(f"{name}/cfg.json", json.dumps({**cfg, **({"hook_name": hook} if hook else {})}))
+    decoder = [x for i in range(n) for x in (rows[i] if rows else row(i, d))]
+    write_safetensors(place, f"{name}/sae_weights.safetensors", W_enc=([d, n], [0.25] * (d * n)), W_dec=([n, d], decoder),
+                      b_enc=([n], [0.0] * n), b_dec=([d], [0.0] * d))
+
+
+def vector(place, expression, *more, book="book.rhumb"):
+    place.ok("vec", expression, "-b", book, "-o", "v.safetensors", *more)
+    (name, (shape, values)), = safetensors(place.dir / "v.safetensors").items()
+    return name, values
+
+
+def near(a, b):
+    return len(a) == len(b) and all(math.isclose(x, y, rel_tol=1e-6, abs_tol=1e-7) for x, y in zip(a, b))
+
+
+def test_rows(place):
+    write_sae(place, "sae-1")
+    place.write("book.rhumb", 'sae s = "sae-1"\nlet f = s[3]\n')
+    three, five = row(3), row(5)
+    assert near(vector(place, "s[3]")[1], three)  # no model is needed
+    assert vector(place, "s[3]")[0] == "direction.1"
+    assert near(vector(place, "s[3, 5]")[1], [a + b for a, b in zip(three, five)])
+    assert near(vector(place, "2*s[3, 5] - f", "-m", WORDS)[1], [a + 2 * b for a, b in zip(three, five)])
+    norm = math.sqrt(sum(x * x for x in three))
+    assert near(vector(place, "unit(s[3])")[1], [x / norm for x in three])
+    dot = sum(a * b for a, b in zip(three, five))
+    assert near(vector(place, "reject(s[5], f)")[1], [b - dot / norm**2 * a for a, b in zip(three, five)])
+    (value,) = place.json("vec", "dot(s[5], f)", "-b", "book.rhumb")["values"]
+    assert value["layer"] == 1 and abs(value["value"] - dot) < 1e-6, value
+
+
+def test_steer_and_provenance(place):
+    write_sae(place, "sae-1")
+    place.write("book.rhumb", 'sae s = "sae-1" @ 1\n')
+    steer = ["-p", "The rain", "-n", "4", "--temperature", "0"]
+    place.ok("vec", "s[3]", "-b", "book.rhumb", "-o", "row.safetensors", "-m", WORDS)
+    a = place.json("steer", WORDS, "40*s[3]", "-b", "book.rhumb", *steer)
+    b = place.json("steer", WORDS, '40*load("row.safetensors")', *steer)
+    assert a["site"] == "1.resid_post" and abs(a["norm"] - 40 * math.sqrt(sum(x * x for x in row(3)))) < 1e-4, a
+    texts = [[(run["strength"], run["ids"], run["kl"]) for run in r["runs"]] for r in (a, b)]
+    assert texts[0] == texts[1] and texts[0][1][2] > 0, texts
+    raw = (place.dir / "row.safetensors").read_bytes()
+    meta = json.loads(json.loads(raw[8:8 + struct.unpack("<Q", raw[:8])[0]])["__metadata__"]["rhumb"])
+    assert meta["expression"] == "s[3]" and meta["hook"] == "resid_post", meta
+    (source,) = meta["sources"]
+    assert (source["kind"], source["path"], source["options"]) == ("sae", "sae-1", {"index": 3}) and len(source["fingerprint"]) == 64, source
+    assert "sae sae-1[3]" in place.ok("info", "row.safetensors").out
+    assert "s[3]" in place.ok("explain", "s[3] + act(\"rain\")", "-b", "book.rhumb", "-m", WORDS).out
+
+
+def test_sites(place):
+    """A book beside the SAE, in a folder of its own: paths are the book's."""
+    for name, hook in (("post", "blocks.1.hook_resid_post"), ("attn", "blocks.1.hook_attn_out"), ("silent", None)):
+        write_sae(place, f"inner/{name}", hook)
+    cases = (("post", "", "1.resid_post"), ("post", "@ 1", "1.resid_post"), ("attn", "@ 1", "1.attn_out"), ("attn", "@ 1.attn_out", "1.attn_out"),
+             ("silent", "@ 2", "2.resid_post"), ("silent", "@ 0.mlp_out", "0.mlp_out"))
+    for name, at, site in cases:
+        place.write("inner/book.rhumb", f'sae s = "{name}" {at}\n')
+        out = place.ok("vec", "s[0]", "-b", "inner/book.rhumb", "-m", WORDS).out
+        assert f"  {site} " in out, (name, at, out)
+
+
+def test_refused(place):
+    write_sae(place, "post")
+    write_sae(place, "wide", d=48)
+    write_sae(place, "deep", "blocks.9.hook_resid_post")
+    write_sae(place, "silent", None)
+    write_sae(place, "nan", rows=[row(i) if i else [math.nan] * 32 for i in range(6)])
+    cases = [("post", "s[6]", "there is no feature 6: 'post/sae_weights.safetensors' has features 0..5", "<expression>:1:3"),
+             ("nowhere", "s[1]", "there is no sparse autoencoder 'nowhere': no file and no folder", "book.rhumb:1:9"),
+             ("wide", "s[1]", "'wide' has rows of 48 numbers, but resid_post of words is 32 wide", "book.rhumb:1:9"),
+             ("deep", "s[1]", "'deep' is for layer 9, but words has layers 0..2", "book.rhumb:1:9"),
+             ("silent", "s[1]", "neither 'silent' nor its path says for which layer it is", "book.rhumb:1:9"),
+             ('post" @ 2 #"', "s[1]", "'post' belongs to layer 1, not to layer 2", "book.rhumb:1:9"),
+             ('post" @ 1.mlp_out #"', "s[1]", "'post' belongs to resid_post, not to mlp_out", "book.rhumb:1:9"),
+             ("post", "s", "'s' is an SAE, and no vector", "<expression>:1:1"),
+             ("post", "max_act(s[2])*s[2]", "nothing says how large feature 2 of 's' becomes", "<expression>:1:9"),
+             ("post", "clamp s[2] at 3", "clamping the activation of a feature is not there yet", "<expression>:1:7")]
+    for path, expression, message, at in cases:
+        place.write("book.rhumb", f'sae s = "{path}"\n')
+        expect(place, [(["steer", WORDS, expression, "-b", "book.rhumb", "-p", "rain"], 1, [f"{at}: error: {message}"])])
+    place.write("book.rhumb", 'sae s = "nan"\n')
+    r = place.run("steer", WORDS, "s[1]", "-b", "book.rhumb", "-p", "rain")
+    assert r.code == 1 and "tensor 'W_dec' has a value that is not finite" in r.err, r
+
+
+def write_scope(place, name, d, n, wanted):
+    """A params.npz as Gemma Scope stores them: zeros, but for one decoder row."""
+    def npy(shape, data):
+        head = str({"descr": "<f4", "fortran_order": False, "shape": shape}).encode()
+        head += b" " * (63 - (10 + len(head)) % 64) + b"\n"
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + data
+    index, values = wanted
+    decoder = bytearray(4 * n * d)
+    struct.pack_into(f"<{d}f", decoder, 4 * d * index, *values)
+    path = place.write(name, b"")
+    with zipfile.ZipFile(path, "w") as z:
+        for key, shape, data in (("W_enc", (d, n), bytes(4 * d * n)), ("W_dec", (n, d), bytes(decoder)), ("b_enc", (n,), bytes(4 * n)),
+                                 ("b_dec", (d,), bytes(4 * d)), ("threshold", (n,), bytes(4 * n))):
+            z.writestr(key + ".npy", npy(shape, data))
+
+
+def test_the_book_of_gemma(place):
+    """examples/gemma-9b.rhumb on a small model, with as many features as there are."""
+    for name in ("rain.csv", "tokyo.csv"):
+        place.write(name, (ROOT / "examples" / name).read_bytes())
+    book = (ROOT / "examples/gemma-9b.rhumb").read_text()
+    place.write("book.rhumb", book.replace("layer_31", "layer_1").replace("@ 31", "@ 1"))
+    write_scope(place, "layer_1/width_131k/average_l0_109/params.npz", 32, 131072, (120353, row(3)))
+    # 1.5*trip is what the book does; an expression leaves that out, and says so.
+    r = place.json("steer", WORDS, "-b", "book.rhumb", "-p", "city", "-n", "3")
+    assert r["site"] == "1.resid_post" and r["actions"] == [{"text": "steer 1.5*trip on last, generated"}], r["actions"]
+    r = place.json("steer", WORDS, "405.29*s31[120353]", "-b", "book.rhumb", "-p", "city", "-n", "3", "--temperature", "0.5", "--top-p", "0.1")
+    assert r["site"] == "1.resid_post" and abs(r["norm"] / 405.29 - math.sqrt(sum(x * x for x in row(3)))) < 1e-4, r["norm"]
+    assert near(vector(place, "sf", "-m", WORDS)[1], row(3))
+    expect(place, [(["vec", "s31[131072]", "-b", "book.rhumb", "-m", WORDS], 1, ["<expression>:1:5: error: there is no feature 131072: "
+                    "'layer_1/width_131k/average_l0_109/params.npz' has features 0..131071"])])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+/* Features of an SAE as vectors: rows as stored, where they live, and what is refused by name. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "concepts/help.h"
+#include "engine/files/npz.h"
+
+#define SAES RH_TEST_DATA "/saes/"
+#define SCOPE SAES "gemma-scope-2b-pt-res-stored/layer_2/width_14/average_l0_5"
+
+static rh_atom_spec feature(const char *path, int32_t i, int32_t layer)
+{
+    return (rh_atom_spec){.kind = RH_ATOM_SAE, .text = path, .text_len = strlen(path), .prefix = "", .name = "s", .feature = i, .layer = layer};
+}
+
+static rh_atom_spec at_hook(rh_atom_spec spec, rh_hook hook)
+{
+    spec.has_hook = true;
+    spec.hook = hook;
+    return spec;
+}
+
+static rh_status describe(rh_concepts *c, const rh_atom_spec *spec, rh_atom_info *info, rh_error *err)
+{
+    const rh_resolver *r = rh_concepts_resolver(c);
+    memset(err, 0, sizeof *err);
+    return r->describe(r->self, spec, info, err);
+}
+
+static void places(void **state)
+{
+    (void)state;
+    rh_concepts *c = new_concepts(NULL, NULL);
+    const char *transcoder = SAES "gemma-scope-2-270m-it/transcoder/layer_5_width_14_l0_small";
+    const char *attention = SAES "gemma-scope-2-270m-it/attn_out/layer_5_width_14_l0_small";
+    const struct { rh_atom_spec spec; int32_t layer; rh_hook hook; int32_t d; } cases[] = {
+        {feature(SCOPE, -1, -1), 2, RH_RESID_POST, 8},
+        {feature(SCOPE, 13, -1), 2, RH_RESID_POST, 8},
+        {feature(SCOPE "/params.npz", 0, 2), 2, RH_RESID_POST, 8},
+        {at_hook(feature(SCOPE, 0, 2), RH_RESID_POST), 2, RH_RESID_POST, 8},
+        {feature(SAES "topk-rescale", 3, -1), 2, RH_RESID_POST, 8},
+        {feature(transcoder, 3, 5), 5, RH_MLP_OUT, 6}, /* rows are what it writes */
+        {at_hook(feature(transcoder, 3, 5), RH_MLP_OUT), 5, RH_MLP_OUT, 6},
+        {at_hook(feature(transcoder, 3, 5), RH_MLP_IN), 5, RH_MLP_OUT, 6},
+        {feature(attention, 3, 5), 5, RH_ATTN_Z, 8},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rh_atom_info info;
+        rh_error err;
+        if (describe(c, &cases[i].spec, &info, &err)) fail_msg("case %zu: %s", i, err.message);
+        if (info.place != RH_PLACE_PINNED || info.n_layers != 1 || info.layers[0] != cases[i].layer || info.hook != cases[i].hook || info.d != cases[i].d)
+            fail_msg("case %zu: layer %d, %s, d %d", i, (int)info.layers[0], rh_hook_name(info.hook), (int)info.d);
+    }
+    rh_concepts_free(c);
+}
+
+/* A file out of its folder says neither layer nor hook, and takes those of the @. */
+static void moved(void **state)
+{
+    (void)state;
+    folder f = folder_new();
+    rh_concepts *c = new_concepts(NULL, NULL);
+    const char *path = in_folder(&f, "alone.npz");
+    rh_map map = {0};
+    rh_atom_info info;
+    rh_error err;
+    assert_int_equal(rh_map_open(&map, SCOPE "/params.npz", NULL), RH_OK);
+    rh_writer w = {0};
+    assert_int_equal(rh_writer_open(&w, path, NULL), RH_OK);
+    assert_int_equal(rh_writer_put(&w, map.data, map.size, NULL), RH_OK);
+    assert_int_equal(rh_writer_commit(&w, NULL), RH_OK);
+    rh_map_close(&map);
+    rh_atom_spec none = feature(path, 3, -1), layer = feature(path, 3, 7), hook = at_hook(layer, RH_ATTN_Z);
+    assert_int_equal(describe(c, &none, &info, &err), RH_ESITE);
+    assert_non_null(strstr(err.message, "says for which layer it is"));
+    assert_int_equal(describe(c, &layer, &info, &err), RH_OK);
+    assert_true(info.layers[0] == 7 && info.hook == RH_RESID_POST);
+    assert_int_equal(describe(c, &hook, &info, &err), RH_OK);
+    assert_true(info.layers[0] == 7 && info.hook == RH_ATTN_Z);
+    rh_concepts_free(c);
+    folder_remove(&f);
+}
+
+static void refused(void **state)
+{
+    (void)state;
+    rh_model *m = open_model("words.gguf");
+    rh_concepts *a = new_concepts(m, NULL), *none = new_concepts(NULL, NULL);
+    const char *deep = SAES "gemma-scope-2-270m-it/transcoder/layer_5_width_14_l0_small";
+    const struct { rh_concepts *c; rh_atom_spec spec; rh_status status; const char *message; } cases[] = {
+        {none, feature(SCOPE, 14, -1), RH_EVALUE, "there is no feature 14: '" SCOPE "/params.npz' has features 0..13"},
+        {none, feature(SCOPE, INT32_MAX, -1), RH_EVALUE, "features 0..13"},
+        {none, feature(SCOPE, 3, 1), RH_ESITE, "belongs to layer 2, not to layer 1"},
+        {none, at_hook(feature(SCOPE, 3, 2), RH_ATTN_OUT), RH_ESITE, "belongs to resid_post, not to attn_out"},
+        {none, at_hook(feature(deep, 3, 5), RH_RESID_POST), RH_ESITE, "belongs to mlp_out, not to resid_post"},
+        {a, feature(SCOPE, 3, -1), RH_ESITE, "rows of 8 numbers, but resid_post of words is 32 wide"},
+        {a, feature(deep, 3, -1), RH_ESITE, "is for layer 5, but words has layers 0..2"},
+        {none, feature(SAES "nowhere", -1, -1), RH_EIO, "nowhere"},
+        {none, feature(SCOPE "/expected.safetensors", -1, -1), RH_EIO, "expected.safetensors"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rh_atom_info info;
+        rh_error err;
+        rh_status status = describe(cases[i].c, &cases[i].spec, &info, &err);
+        if (status != cases[i].status || !strstr(err.message, cases[i].message)) fail_msg("case %zu: %s: %s", i, rh_status_name(status), err.message);
+    }
+    rh_concepts_free(a);
+    rh_concepts_free(none);
+    rh_model_free(m);
+}
+
+/* The row as the file has it, to the bit, and what metadata says of it. */
+static void rows_and_metadata(void **state)
+{
+    (void)state;
+    rh_concepts *c = new_concepts(NULL, NULL);
+    rh_npz *npz = NULL;
+    rh_npz_array w = {0};
+    void *rows = NULL;
+    char *json = NULL;
+    json_t *root = NULL;
+    rh_vector *v = NULL;
+    int32_t layer = 2;
+    assert_int_equal(rh_npz_open(&npz, SCOPE "/params.npz", NULL), RH_OK);
+    assert_int_equal(rh_npz_array_at(&w, npz, rh_npz_find(npz, "W_dec"), NULL), RH_OK);
+    assert_int_equal(rh_npz_unpack(&rows, npz, &w, NULL), RH_OK);
+    for (int32_t i = 0; i < 14; i++) {
+        rh_atom_spec spec = feature(SCOPE, i, -1);
+        float *row = compute(c, &spec, RH_RESID_POST, 2, 1, RH_OK, NULL);
+        assert_memory_equal(row, (const float *)rows + 8 * i, 8 * sizeof *row);
+        free(row);
+        free(compute(c, &spec, RH_RESID_POST, 1, 1, RH_ESITE, NULL));
+    }
+    rh_atom_spec three = feature(SCOPE, 3, -1);
+    free(compute(c, &three, RH_RESID_POST, 2, 1, RH_OK, NULL));
+    assert_int_equal(rh_vector_new(&v, 8, RH_RESID_POST, &layer, 1, NULL), RH_OK);
+    assert_int_equal(rh_concepts_metadata(&json, c, "s[3]", v, "now", NULL), RH_OK);
+    assert_int_equal(rh_json_parse(&root, json, strlen(json), "metadata", NULL), RH_OK);
+    const json_t *source = json_array_get(json_object_get(root, "sources"), 0);
+    assert_string_equal(json_string_value(json_object_get(source, "kind")), "sae");
+    assert_string_equal(json_string_value(json_object_get(source, "path")), SCOPE);
+    assert_int_equal(json_string_length(json_object_get(source, "fingerprint")), 64);
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(source, "options"), "index")), 3);
+    json_decref(root);
+    free(json);
+    rh_vector_free(v);
+    free(rows);
+    rh_npz_close(npz);
+    rh_concepts_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(places), cmocka_unit_test(moved), cmocka_unit_test(refused),
+                                       cmocka_unit_test(rows_and_metadata)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
