@@ -1,4 +1,5 @@
 /* features.c - the SAEs that a book names: opened once, put at their site, and asked for decoder rows. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,28 @@ static rh_status fits_model(const rh_named_sae *s, const rh_model *m, rh_error *
     return RH_OK;
 }
 
+/* "google/gemma-2-9b-it" and "Gemma 2 9B IT Q4_K_M.gguf" say the same as far as the shorter goes: letters and digits. */
+static bool names_agree(const char *a, const char *b)
+{
+    const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
+    if (slash_a) a = slash_a + 1;
+    if (slash_b) b = slash_b + 1;
+    for (;;) {
+        while (*a && !isalnum((unsigned char)*a)) a++;
+        while (*b && !isalnum((unsigned char)*b)) b++;
+        if (!*a || !*b) return true;
+        if (tolower((unsigned char)*a++) != tolower((unsigned char)*b++)) return false;
+    }
+}
+
+/* A name is what people call a model, and no proof: width and layer fit, so that it is said and no error. */
+static rh_status warn_of_model(rh_concepts *c, const rh_named_sae *s, rh_error *err)
+{
+    const char *trained_on = rh_sae_about(s->sae)->model;
+    if (!c->model || !trained_on[0] || names_agree(trained_on, c->model->name)) return RH_OK;
+    return rh_concepts_warn(c, err, "%s was trained on %.80s, and this is %.80s: its features may mean nothing here", s->path, trained_on, c->model->name);
+}
+
 /* ---- what it is ------------------------------------------------------------------------------ */
 
 static void hash_head(rh_sha256 *h, const rh_sae *s)
@@ -102,7 +125,7 @@ void rh_named_sae_free(rh_named_sae *s)
     free(s);
 }
 
-static rh_status open_sae(rh_named_sae **out, const rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
+static rh_status open_sae(rh_named_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
 {
     rh_named_sae *s = rh_calloc(1, sizeof *s);
     if (!s) return rh_fail_nomem(err);
@@ -115,6 +138,7 @@ static rh_status open_sae(rh_named_sae **out, const rh_concepts *c, const rh_ato
     if (!status) status = place_hook(s, err);
     if (!status) status = fits_model(s, c->model, err);
     if (!status) status = make_fingerprint(s, err);
+    if (!status) status = warn_of_model(c, s, err);
     if (status)
         rh_named_sae_free(s);
     else

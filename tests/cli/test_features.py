@@ -14,9 +14,10 @@ def row(i, d=32):
     return [((5 * (d * i + j)) % 13 - 6) / 10 for j in range(d)]
 
 
-def write_sae(place, name, hook="blocks.1.hook_resid_post", d=32, n=6, rows=None):
+def write_sae(place, name, hook="blocks.1.hook_resid_post", d=32, n=6, rows=None, model=None):
     cfg = {"architecture": "standard", "d_in": d, "d_sae": n, "dtype": "float32", "normalize_activations": "none", "apply_b_dec_to_input": False}
-    place.write(f"{name}/cfg.json", json.dumps({**cfg, **({"hook_name": hook} if hook else {})}))
+    place.write(f"{name}/cfg.json", json.dumps({**cfg, **({"hook_name": hook} if hook else {}),
+                                             **({"model_name": model} if model else {})}))
     decoder = [x for i in range(n) for x in (rows[i] if rows else row(i, d))]
     write_safetensors(place, f"{name}/sae_weights.safetensors", W_enc=([d, n], [0.25] * (d * n)), W_dec=([n, d], decoder),
                       b_enc=([n], [0.0] * n), b_dec=([d], [0.0] * d))
@@ -101,6 +102,16 @@ def test_refused(place):
     place.write("book.rhumb", 'sae s = "nan"\n')
     r = place.run("steer", WORDS, "s[1]", "-b", "book.rhumb", "-p", "rain")
     assert r.code == 1 and "tensor 'W_dec' has a value that is not finite" in r.err, r
+
+
+def test_another_model(place):
+    """Names differ in spelling, and are no proof: a note."""
+    for model, said in (("gemma-2-2b", True), ("wordy", True), ("words", False), ("someone/Words-135M-Instruct", False), (None, False)):
+        write_sae(place, "sae-1", model=model)
+        place.write("book.rhumb", 'sae s = "sae-1"\n')
+        r = place.ok("steer", WORDS, "s[1]", "-b", "book.rhumb", "-p", "rain", "-n", "2")
+        note = f"note: sae-1 was trained on {model}, and this is words: its features may mean nothing here"
+        assert (note in r.err) == said and (said or not r.err), (model, r.err)
 
 
 def write_scope(place, name, d, n, wanted):
