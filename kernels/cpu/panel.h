@@ -45,6 +45,16 @@ typedef struct rh_panel_layout {
 #define RH_NF4_WHOLE                                                                               \
     { -1722, -1199, -904, -680, -490, -318, -157, 0, 137, 277, 424, 582, 759, 969, 1245, 1722 }
 
+/* Their low bytes and their high ones: what a lookup of bytes needs. */
+static inline void rh_nf4_bytes(int8_t low[16], int8_t high[16])
+{
+    static const int16_t whole[16] = RH_NF4_WHOLE;
+    for (int i = 0; i < 16; i++) {
+        low[i] = (int8_t)(whole[i] & 255);
+        high[i] = (int8_t)(whole[i] >> 8);
+    }
+}
+
 static inline bool rh_panel_type(rh_dtype t) { return t >= RH_Q4_0 && t <= RH_NF4; }
 const rh_panel_layout *rh_panel_layout_of(rh_dtype t);
 size_t rh_panel_bytes(rh_dtype t, int32_t cols); /* of one panel */

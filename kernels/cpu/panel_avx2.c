@@ -158,12 +158,8 @@ typedef struct nf4_tables { __m256i low, high; } nf4_tables;
 
 INLINE nf4_tables nf4_load(void)
 {
-    static const int16_t whole[16] = RH_NF4_WHOLE;
     int8_t low[16], high[16];
-    for (int i = 0; i < 16; i++) {
-        low[i] = (int8_t)(whole[i] & 255);
-        high[i] = (int8_t)(whole[i] >> 8);
-    }
+    rh_nf4_bytes(low, high);
     return (nf4_tables){ _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)low)),
                          _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)high)) };
 }

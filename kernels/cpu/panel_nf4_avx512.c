@@ -13,12 +13,8 @@ typedef struct tables { __m512i low, high; } tables;
 
 INLINE tables load_tables(void)
 {
-    static const int16_t whole[16] = RH_NF4_WHOLE;
     int8_t low[16], high[16];
-    for (int i = 0; i < 16; i++) {
-        low[i] = (int8_t)(whole[i] & 255);
-        high[i] = (int8_t)(whole[i] >> 8);
-    }
+    rh_nf4_bytes(low, high);
     return (tables){ _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)low)),
                      _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)high)) };
 }
