@@ -152,11 +152,11 @@ rh_status rh_spill_open_kept(rh_spill *out, int64_t *done, const char *dir, cons
         if (!status && pwrite(s.fd, &want, sizeof want, 0) != (ssize_t)sizeof want) status = rh_fail_errno(err, "write in", dir);
         if (status) rh_spill_remove(&s);
     }
-    if (!status) remove_abandoned(dir);
     if (status) {
         rh_spill_close(&s);
         return status;
     }
+    remove_abandoned(dir);
     *out = s;
     return RH_OK;
 }

@@ -1,10 +1,10 @@
 /* near.c - `rhumb near SAE EXPR`: the features whose rows lie nearest to a vector, and the vector as a
  * sum of a few of them. */
-#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "algebra/algebra.h"
 #include "cli/cli.h"
 #include "cli/expression.h"
 #include "cli/models.h"
@@ -114,7 +114,6 @@ static rh_status show(cli *c, const rh_sae *s, const rh_value *value, const char
 {
     const rh_sae_facts *k = rh_sae_about(s);
     const float *v = NULL;
-    double square = 0;
     matches decoder = {0}, encoder = {0};
     rh_decomposition sum = {0};
     const rh_settings settings = cli_settings(c);
@@ -122,13 +121,12 @@ static rh_status show(cli *c, const rh_sae *s, const rh_value *value, const char
         return rh_fail(err, RH_EKIND, "near takes a vector, and this is %s",
                        !value ? "an action" : value->kind == RH_VALUE_SCALAR ? "a scalar" : "a span");
     RH_TRY(at_site(&v, value->vector, s, err));
-    for (int32_t j = 0; j < k->d_out; j++) square += (double)v[j] * v[j];
     rh_status status = find(&decoder, c, s, false, v, f, err);
     /* A transcoder reads at another site than it writes. */
     if (!status && !k->transcoder) status = find(&encoder, c, s, true, v, f, err);
     if (!status && f->decompose) status = rh_decompose(&sum, s, v, f->decompose, f->sign, &settings, err);
     if (!status) status = rh_sae_check(s, err);
-    if (!status) status = print(c, expr, sqrt(square), &decoder, &encoder, f->decompose ? &sum : NULL, err);
+    if (!status) status = print(c, expr, rh_norm(v, k->d_out), &decoder, &encoder, f->decompose ? &sum : NULL, err);
     rh_decomposition_free(&sum);
     free(decoder.items);
     free(encoder.items);

@@ -119,21 +119,32 @@ static void make_blocks(rh_rows *r, const rh_sequence *seqs, const rh_step_input
     for (int32_t b = 0; b < n_blocks; b++) append_block(r, r->blocks[b]);
 }
 
+/* Room for n_blocks blocks; no input has one yet. */
+static rh_status rows_new(rh_rows *out, int32_t n_blocks, int32_t n_inputs, int32_t n_seqs, rh_error *err)
+{
+    rh_rows r = {.hi = INT32_MAX};
+    r.blocks = rh_calloc((size_t)n_blocks, sizeof *r.blocks);
+    r.base = rh_calloc((size_t)n_inputs, sizeof *r.base);
+    r.fork = rh_calloc((size_t)n_inputs, sizeof *r.fork);
+    r.input_of_seq = rh_calloc((size_t)n_seqs, sizeof *r.input_of_seq);
+    if (!r.blocks || !r.base || !r.fork || !r.input_of_seq) {
+        rh_rows_free(&r);
+        return rh_fail_nomem(err);
+    }
+    for (int32_t i = 0; i < n_inputs; i++) r.base[i] = r.fork[i] = -1;
+    for (int32_t s = 0; s < n_seqs; s++) r.input_of_seq[s] = -1;
+    *out = r;
+    return RH_OK;
+}
+
 rh_status rh_rows_plan(rh_rows *out, rh_sequence *seqs, int32_t n_seqs, const rh_step_input *inputs, int32_t n,
                        bool share, const rh_tokenizer *tokenizer, rh_error *err)
 {
-    rh_rows r = {.hi = INT32_MAX};
-    rh_status status = RH_OK;
+    rh_rows r = {0};
     int32_t *fork_site = rh_calloc((size_t)n, sizeof *fork_site);
-    r.blocks = rh_calloc(2 * (size_t)n, sizeof *r.blocks);
-    r.base = rh_calloc((size_t)n, sizeof *r.base);
-    r.fork = rh_calloc((size_t)n, sizeof *r.fork);
-    r.input_of_seq = rh_calloc((size_t)n_seqs, sizeof *r.input_of_seq);
-    if (!fork_site || !r.blocks || !r.base || !r.fork || !r.input_of_seq) status = rh_fail_nomem(err);
+    rh_status status = fork_site ? rows_new(&r, 2 * n, n, n_seqs, err) : rh_fail_nomem(err);
     if (!status) {
-        for (int32_t s = 0; s < n_seqs; s++) r.input_of_seq[s] = -1;
         for (int32_t i = 0; i < n; i++) {
-            r.base[i] = r.fork[i] = -1;
             r.input_of_seq[inputs[i].seq] = i;
             fork_site[i] = RH_SITE_NEVER;
             rh_sequence *q = &seqs[inputs[i].seq];
@@ -190,17 +201,12 @@ static int32_t part_end(const rh_rows *r, int32_t lo, int32_t max_rows)
 rh_status rh_rows_part(rh_rows *out, const rh_rows *whole, int32_t n_inputs, int32_t n_seqs, int32_t lo,
                        int32_t max_rows, rh_error *err)
 {
-    rh_rows r = {.lo = lo, .hi = part_end(whole, lo, max_rows), .asked = whole->asked};
-    r.blocks = rh_calloc((size_t)whole->n_blocks, sizeof *r.blocks);
-    r.base = rh_calloc((size_t)n_inputs, sizeof *r.base);
-    r.fork = rh_calloc((size_t)n_inputs, sizeof *r.fork);
-    r.input_of_seq = rh_calloc((size_t)n_seqs, sizeof *r.input_of_seq);
-    if (!r.blocks || !r.base || !r.fork || !r.input_of_seq) {
-        rh_rows_free(&r);
-        return rh_fail_nomem(err);
-    }
+    rh_rows r;
+    RH_TRY(rows_new(&r, whole->n_blocks, n_inputs, n_seqs, err));
+    r.lo = lo;
+    r.hi = part_end(whole, lo, max_rows);
+    r.asked = whole->asked;
     memcpy(r.input_of_seq, whole->input_of_seq, (size_t)n_seqs * sizeof *r.input_of_seq);
-    for (int32_t i = 0; i < n_inputs; i++) r.base[i] = r.fork[i] = -1;
     for (int32_t b = 0; b < whole->n_blocks; b++) {
         rh_row_block block = whole->blocks[b];
         const int32_t from = below(&block, r.lo), to = below(&block, r.hi);

@@ -30,17 +30,6 @@ void rh_sae_matrix_columns(float *out, const rh_sae_matrix *m, int32_t first, in
             rh_dequantize_row(out + (size_t)j * rows + r, p + (r * cols + (size_t)(first + j)) * w, m->dtype, 1);
 }
 
-bool rh_sae_finite(const float *x, size_t n)
-{
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        bad |= (bits & 0x7f800000) == 0x7f800000;
-    }
-    return !bad;
-}
-
 /* All exponent bits set: infinite or not a number. n elements of 2 or 4 bytes, maybe unaligned. */
 static bool finite_items(const uint8_t *p, size_t n, rh_dtype t)
 {
@@ -58,6 +47,8 @@ static bool finite_items(const uint8_t *p, size_t n, rh_dtype t)
     }
     return !bad;
 }
+
+bool rh_sae_finite(const float *x, size_t n) { return finite_items((const uint8_t *)x, n, RH_F32); }
 
 enum { TILE = 32 }; /* rows and columns turned together: two tiles fit L1 */
 

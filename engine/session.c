@@ -225,9 +225,9 @@ static int32_t first_that_works(const rh_session *s, const rh_sequence *q)
     return q->forgotten ? q->forgotten + s->model->config.window - 1 : 1;
 }
 
-/* Positions below hi are in the caches of the step's sequences: forget what neither they nor those that borrow
+/* Positions below rows->hi are in the caches of the step's sequences: forget what neither they nor those that borrow
  * from them will look at, but for a margin to rewind by. */
-static void forget(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t hi)
+static void forget(rh_session *s, const rh_rows *rows, const rh_step_input *inputs)
 {
     enum { MARGIN = 256 };
     int32_t *needed = s->needed;
@@ -236,7 +236,7 @@ static void forget(rh_session *s, const rh_rows *rows, const rh_step_input *inpu
     for (int32_t i = 0; i < s->n_seqs; i++) {
         const rh_sequence *q = &s->seqs[i];
         const int32_t in = rows->input_of_seq[i], end = in < 0 ? q->len : q->len + inputs[in].n;
-        const int32_t reached = hi >= end ? end : hi > q->len ? hi : q->len;
+        const int32_t reached = rows->hi >= end ? end : rows->hi > q->len ? rows->hi : q->len;
         const int32_t from = reached - s->model->config.window + 1 - MARGIN;
         for (int32_t k = i;; k = s->seqs[k].parent) {
             if (from < needed[k]) needed[k] = from;
@@ -328,7 +328,7 @@ static rh_status run_rows(rh_session *s, const rh_rows *rows, const rh_step_inpu
     RH_TRY(ensure_rows(s, rows->n_rows, err));
     RH_TRY(ensure_ints(s, (size_t)rows->n_rows, (size_t)rows->n_blocks, err));
     RH_TRY(rh_forward(s, rows, inputs, n, err));
-    forget(s, rows, inputs, rows->hi);
+    forget(s, rows, inputs);
     return RH_OK;
 }
 

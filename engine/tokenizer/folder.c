@@ -86,10 +86,8 @@ rh_status rh_hub_overlay(rh_hub *h, const char *path)
 rh_status rh_hub_named(const rh_hub *h, rh_status status, const char *path)
 {
     if (!status || status == RH_ENOMEM || !h->err || strstr(h->err->message, h->dir)) return status;
-    const rh_error inner = *h->err;
-    rh_fail(h->err, status, "'%s': %s", path, inner.message);
-    if (inner.hint[0]) rh_hint(h->err, "%s", inner.hint);
-    else if (status == RH_EFORMAT) rh_hint(h->err, "copy or download it again");
+    rh_in_file(status, h->err, path);
+    if (!h->err->hint[0] && status == RH_EFORMAT) rh_hint(h->err, "copy or download it again");
     return status;
 }
 

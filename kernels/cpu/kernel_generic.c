@@ -4,11 +4,13 @@
 #include "kernels/cpu/panel.h"
 #include "kernels/dequantize.inc"
 
+/* How q of 16 bits has each four columns, and NF4's panels their codes. */
+static const int crossed[4] = { 0, 2, 1, 3 };
+
 /* s = max|x| / 32512, q = round(x / s). A block that holds a NaN or an infinity becomes all NaN;
  * one whose largest value is below 1e-30 becomes zero. */
 static void quantize(rh_xblock *out, size_t stride, const float *x, int32_t blocks)
 {
-    static const int order[4] = { 0, 2, 1, 3 };
     for (int32_t b = 0; b < blocks; b++, x += RH_BLOCK) {
         rh_xblock *o = out + (size_t)b * stride;
         uint32_t largest = 0; /* as bits, so that NaN > infinity > all numbers */
@@ -24,7 +26,7 @@ static void quantize(rh_xblock *out, size_t stride, const float *x, int32_t bloc
         }
         for (int i = 0; i < RH_BLOCK; i++) {
             int q = (int)rintf(x[i] * inv);
-            o->u.q[i / 4 * 4 + order[i % 4]] = (int16_t)q;
+            o->u.q[i / 4 * 4 + crossed[i % 4]] = (int16_t)q;
             o->minus -= q;
             if (i < 16) o->minus_first -= q;
         }
@@ -48,7 +50,6 @@ static float float_at(const uint8_t *p)
 static void unpack(unpacked *u, const uint8_t *header, const uint8_t *record, rh_dtype type)
 {
     static const int16_t nf4[16] = RH_NF4_WHOLE;
-    static const int crossed[4] = { 0, 2, 1, 3 };
     const rh_panel_layout *l = rh_panel_layout_of(type);
     const uint8_t *bits = record + l->codes, *scales = bits + l->bits;
     for (int r = 0; r < RH_PANEL; r++) {
@@ -85,11 +86,10 @@ static void unpack(unpacked *u, const uint8_t *header, const uint8_t *record, rh
  *   out[r] += (scale[r] s) sum_c (code - offset) q[c] + min[r] (s sum_c q[c]) */
 static void add_block(float *out, const unpacked *u, const rh_xblock *x, int offset, bool halves)
 {
-    static const int order[4] = { 0, 2, 1, 3 };
     for (int r = 0; r < RH_PANEL; r++) {
         int sum[2] = { 0, 0 };
         for (int c = 0; c < RH_BLOCK; c++)
-            sum[c / 16] += (u->code[r][c] - offset) * x->u.q[c / 4 * 4 + order[c % 4]];
+            sum[c / 16] += (u->code[r][c] - offset) * x->u.q[c / 4 * 4 + crossed[c % 4]];
         if (halves) {
             out[r] += u->scale[r][0] * x->s * (float)sum[0];
             out[r] += u->scale[r][1] * x->s * (float)sum[1];

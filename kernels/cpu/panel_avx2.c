@@ -174,10 +174,9 @@ INLINE void nf4_words(__m256i out[2], __m256i codes, nf4_tables t)
 }
 
 INLINE void unpack(unpacked *u, const uint8_t *header, const uint8_t *p, rh_dtype type,
-                   rh_panel_layout l)
+                   rh_panel_layout l, nf4_tables tables)
 {
     const uint8_t *scales = p + l.codes + l.bits;
-    const nf4_tables tables = nf4_load();
     for (int half = 0; half < 2; half++) {
         for (int v = 0; v < 8; v++) {
             __m256i c = code_bytes(p, v, half, type);
@@ -307,7 +306,7 @@ INLINE void panels_of(RH_PANELS_PARAMS, rh_panel_layout l)
                 add_nf4(out, header, p, xb, tables);
                 continue;
             }
-            unpack(&u, header, p, type, l);
+            unpack(&u, header, p, type, l, tables);
             int t = 0;
             for (; t + 2 <= n; t += 2) add_block(out + (size_t)t * ldo, ldo, &u, xb + t, 2, type, l);
             if (t < n) add_block(out + (size_t)t * ldo, ldo, &u, xb + t, 1, type, l);

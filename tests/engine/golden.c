@@ -126,3 +126,10 @@ double golden_kl(const float *logits, int32_t n_vocab, const int32_t *top, const
     double p_rest = rest / p_total, q_rest = fmax(1 - q_top, 1e-12);
     return p_rest > 1e-12 ? kl + p_rest * log(p_rest / q_rest) : kl;
 }
+
+float *golden_floats(size_t n)
+{
+    float *p = calloc(n, sizeof *p);
+    assert_non_null(p);
+    return p;
+}

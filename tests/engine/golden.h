@@ -32,4 +32,7 @@ double golden_rel_diff(const float *a, const float *b, int64_t n);
 double golden_kl(const float *logits, int32_t n_vocab, const int32_t *top, const float *logprob,
                  double rest, int32_t k);
 
+/* Zeroed; the test fails if there is no memory. */
+float *golden_floats(size_t n);
+
 #endif

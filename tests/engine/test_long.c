@@ -26,24 +26,17 @@ typedef struct scene {
     rh_action action;
 } scene;
 
-static void *floats(size_t n)
-{
-    float *p = calloc(n, sizeof *p);
-    assert_non_null(p);
-    return p;
-}
-
 /* Two prompts with SHARED tokens in common, the second steered at three of them. */
 static void set(scene *x, const char *model)
 {
     *x = (scene){.m = golden_open_tiny(model, true), .n = {LONG, SHARED + 300}};
     const rh_model_config *c = &x->m->config;
     x->m->config.n_ctx = 2 * LONG; /* more than it was made for: rope goes on */
-    x->v = floats((size_t)c->d_model);
+    x->v = golden_floats((size_t)c->d_model);
     for (int32_t i = 0; i < c->d_model; i++) x->v[i] = (float)rh_random_normal(9, 0, (uint64_t)i);
     for (int s = 0; s < 2; s++) {
-        x->logits[s] = floats((size_t)x->n[s] * (size_t)c->n_vocab);
-        x->states[s] = floats((size_t)N_READ * (size_t)c->d_model);
+        x->logits[s] = golden_floats((size_t)x->n[s] * (size_t)c->n_vocab);
+        x->states[s] = golden_floats((size_t)N_READ * (size_t)c->d_model);
         for (int32_t i = 0; i < x->n[s]; i++)
             x->ids[s][i] = (int32_t)(rh_random_u64(5, i < SHARED ? 0 : (uint64_t)s, (uint64_t)i) % (uint64_t)c->n_vocab);
     }
@@ -119,7 +112,7 @@ static void parts_equal_pieces(void **state)
         else assert_int_equal(s->seqs[0].forgotten, 0);
         rh_session_free(s);
         for (int i = 0; i < 2; i++) {
-            float *logits = floats((size_t)x.n[i] * vocab), *states = floats(N_READ * d);
+            float *logits = golden_floats((size_t)x.n[i] * vocab), *states = golden_floats(N_READ * d);
             run_in_pieces(&x, i, 97, logits, states);
             assert_true(golden_rel_diff(x.logits[i], logits, (int64_t)((size_t)x.n[i] * vocab)) < 1e-5);
             assert_true(golden_rel_diff(x.states[i], states, (int64_t)(N_READ * d)) < 1e-5);
@@ -140,7 +133,7 @@ static void lenders_wait(void **state)
     const size_t vocab = (size_t)x.m->config.n_vocab;
     enum { START = 40, AHEAD = 1000, AFTER = 30 };
     rh_session *s = session_of(&x, seq, 0, 2);
-    float *logits = floats(AHEAD * vocab), *want = floats((START + AFTER) * vocab);
+    float *logits = golden_floats(AHEAD * vocab), *want = golden_floats((START + AFTER) * vocab);
     int32_t ids[START + AFTER];
     memcpy(ids, x.ids[0], sizeof ids);
     for (int i = START; i < START + AFTER; i++) ids[i] = (ids[i] + 1) % x.m->config.n_vocab;
@@ -182,7 +175,7 @@ static void taking_back(void **state)
         assert_int_equal(rh_session_rewind(s, seq[0], to, NULL), RH_OK);
         assert_int_equal(rh_session_rewind(s, seq[0], 0, NULL), RH_EVALUE);
         assert_int_equal(rh_session_rewind(s, seq[0], to + 1, NULL), RH_EVALUE);
-        float *again = floats(30 * vocab);
+        float *again = golden_floats(30 * vocab);
         in = (rh_step_input){.seq = seq[0], .ids = x.ids[0] + to, .n = 30, .want = RH_LOGITS_ALL, .logits = again};
         assert_int_equal(rh_session_step(s, &in, 1, NULL), RH_OK);
         assert_true(golden_rel_diff(again, x.logits[0] + (size_t)to * vocab, (int64_t)(30 * vocab)) < 1e-5);
@@ -202,7 +195,7 @@ static void halves(void **state)
         int32_t seq[2];
         set(&x, models[which]);
         const int64_t all = (int64_t)N * x.m->config.n_vocab;
-        float *half = floats((size_t)all);
+        float *half = golden_floats((size_t)all);
         assert_int_equal(rh_kv_type(x.m), RH_F32); /* small, and exact */
         for (int k = 0; k < 2; k++) {
             rh_session *s = session_of(&x, seq, 0, 1);

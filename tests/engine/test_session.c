@@ -24,22 +24,15 @@ typedef struct run {
     int n_captures;
 } run;
 
-static void *floats(size_t n)
-{
-    float *p = calloc(n, sizeof *p);
-    assert_non_null(p);
-    return p;
-}
-
 static void prepare(run *r, const rh_model *m, int32_t n)
 {
     memset(r, 0, sizeof *r);
-    r->logits = floats((size_t)n * (size_t)m->config.n_vocab);
+    r->logits = golden_floats((size_t)n * (size_t)m->config.n_vocab);
     for (int32_t l = 0; l < m->config.n_layers; l += 2)
         for (rh_hook h = 0; h < RH_N_HOOKS; h++) {
             const int k = r->n_captures++;
             assert_true(k < MAX_CAPTURES);
-            r->states[k] = floats((size_t)n * (size_t)rh_model_width(m, h));
+            r->states[k] = golden_floats((size_t)n * (size_t)rh_model_width(m, h));
             r->captures[k] = (rh_capture){.layer = l, .hook = h, .n = n, .out = r->states[k]};
         }
 }
@@ -99,7 +92,7 @@ static rh_step_input input_of(rh_session *s, const plan *p, run *r)
 static void batch_equals_alone(void **state)
 {
     (void)state;
-    float *v = floats(1024 * RH_N_HOOKS);
+    float *v = golden_floats(1024 * RH_N_HOOKS);
     for (size_t which = 0; which < sizeof models / sizeof *models; which++) {
         rh_model *m = golden_open_tiny(models[which], true);
         for (int h = 0; h < RH_N_HOOKS; h++) {
@@ -147,7 +140,7 @@ static void steps_equal_prefill(void **state)
     (void)state;
     rh_model *m = golden_open_tiny("gemma3-f32", true);
     const size_t vocab = (size_t)m->config.n_vocab;
-    float *v = floats((size_t)m->config.d_model), *whole = floats(LEN * vocab), *last = floats(2 * vocab);
+    float *v = golden_floats((size_t)m->config.d_model), *whole = golden_floats(LEN * vocab), *last = golden_floats(2 * vocab);
     int32_t ids[LEN];
     for (int32_t i = 0; i < m->config.d_model; i++) v[i] = (float)rh_random_normal(9, 0, (uint64_t)i);
     for (int i = 0; i < LEN; i++) ids[i] = (i * 37 + 11) % m->config.n_vocab;
@@ -255,7 +248,7 @@ static void wrong_use_is_answered(void **state)
     rh_session *s = NULL;
     rh_error err;
     int32_t seq;
-    float *logits = floats(40 * (size_t)m->config.n_vocab);
+    float *logits = golden_floats(40 * (size_t)m->config.n_vocab);
     int32_t ids[300] = {1, 2, 3};
     const int32_t wild[1] = {m->config.n_vocab}, far[1] = {7};
     assert_int_equal(rh_session_new(&s, m, 0, 8, &err), RH_ELIMIT);

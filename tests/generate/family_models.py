@@ -20,6 +20,8 @@ from safetensors.torch import load_file, save_file
 from transformers import (AutoModelForCausalLM, AutoModelForImageTextToText, Gemma2Config, Gemma3Config, LlamaConfig,
                           MistralConfig, Qwen2Config)
 
+from tiny_models import answers
+
 SHAPE = dict(vocab_size=43, hidden_size=32, intermediate_size=40, num_attention_heads=2, num_key_value_heads=1,
              max_position_embeddings=64)
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -105,25 +107,6 @@ def randomize(model, seed):
             p.copy_((0.0 if gemma else 1.0) + 0.3 * torch.randn(p.shape, generator=g))
         else:
             p.copy_((0.5 if p.dim() == 1 else 1.5 / p.shape[-1] ** 0.5) * torch.randn(p.shape, generator=g))
-
-
-@torch.no_grad()
-def answers(model, prompts):
-    text = model.model.language_model if hasattr(model.model, "language_model") else model.model
-    out = {}
-    for i, ids in enumerate(prompts):
-        states = []
-        hooks = [text.layers[0].register_forward_pre_hook(
-            lambda m, args, kw: states.append(args[0] if args else kw["hidden_states"]), with_kwargs=True)]
-        hooks += [block.register_forward_hook(lambda m, a, o: states.append(o[0] if isinstance(o, tuple) else o))
-                  for block in text.layers]
-        logits = model(input_ids=torch.tensor([ids])).logits[0]
-        for h in hooks:
-            h.remove()
-        names = [f"{i}.embed"] + [f"{i}.resid_post.{layer}" for layer in range(len(states) - 1)]
-        out |= {n: s.reshape(len(ids), -1).contiguous().clone() for n, s in zip(names, states, strict=True)}
-        out[f"{i}.logits"] = logits.contiguous().clone()
-    return out
 
 
 def interleaved(t, heads):

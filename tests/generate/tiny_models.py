@@ -82,14 +82,16 @@ def expanded(folder, config):
 
 @torch.no_grad()
 def answers(model, prompts):
+    """Of the text model, where there is more."""
+    text = model.model.language_model if hasattr(model.model, "language_model") else model.model
     out = {}
     for i, ids in enumerate(prompts):
         states = []
-        hooks = [model.model.layers[0].register_forward_pre_hook(
+        hooks = [text.layers[0].register_forward_pre_hook(
             lambda m, args, kw: states.append(args[0] if args else kw["hidden_states"]), with_kwargs=True)]
         hooks += [block.register_forward_hook(lambda m, a, o: states.append(o[0] if isinstance(o, tuple) else o))
-                  for block in model.model.layers]
-        logits = model(torch.tensor([ids])).logits[0]
+                  for block in text.layers]
+        logits = model(input_ids=torch.tensor([ids])).logits[0]
         for h in hooks:
             h.remove()
         names = [f"{i}.embed"] + [f"{i}.resid_post.{layer}" for layer in range(len(states) - 1)]
