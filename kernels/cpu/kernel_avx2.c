@@ -138,25 +138,9 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
     }
 }
 
-/* Rows of bf16 stream from memory where a matrix is large, and the next row follows: fetched well ahead. */
-static void dequantize(float *out, const uint8_t *row, rh_dtype t, int64_t n)
-{
-    enum { AHEAD = 4096 };
-    int64_t i = 0;
-    for (; t == RH_BF16 && i + 32 <= n; i += 32) {
-        _mm_prefetch((const char *)row + 2 * i + AHEAD, _MM_HINT_T0);
-        for (int k = 0; k < 32; k += 8) {
-            __m128i half = _mm_loadu_si128((const void *)(row + 2 * (i + k)));
-            __m256i word = _mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16);
-            _mm256_storeu_ps(out + i + k, _mm256_castsi256_ps(word));
-        }
-    }
-    if (i < n) dequantize_row(out + i, row + (t == RH_BF16 ? 2 * i : 0), t, n - i);
-}
-
 const rh_cpu_kernels rh_cpu_avx2 = {
     .name = "cpu/avx2", .quantize = rh_quantize_avx2, .panels = rh_panels_avx2,
-    .pack = rh_pack_avx2, .dequantize = dequantize, .dots = dots, .tile = tile,
+    .pack = rh_pack_avx2, .dequantize = dequantize_row, .dots = dots, .tile = tile,
     .narrow = rh_narrow_avx2, .widen = rh_widen_avx2, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
     .soften = soften, .rotate = rotate,
