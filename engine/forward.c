@@ -58,6 +58,8 @@ static void fork_rows(pass *p, int32_t site, rh_buf *t, int32_t width)
     }
     p->ops->gather_rows(p->be, p->s->act.h, p->n, p->s->act.h, from, added, p->c->d_model);
     if (t != p->s->act.h) p->ops->gather_rows(p->be, t, p->n, t, from, added, width);
+    if (site % RH_N_HOOKS == RH_MLP_OUT) /* x is still what the MLP read: a transcoder acts from it */
+        p->ops->gather_rows(p->be, p->s->act.x, p->n, p->s->act.x, from, added, p->c->d_model);
     p->n = n;
     p->n_blocks = n_blocks;
 }
@@ -154,7 +156,7 @@ static rh_status test_guards(pass *p, int32_t site, const rh_buf *t, int32_t wid
     return RH_OK;
 }
 
-static void apply(pass *p, const rh_action *a, const rh_sequence *q, int32_t j, rh_buf *t, int32_t n, int32_t width)
+static rh_status apply(pass *p, const rh_action *a, const rh_sequence *q, int32_t j, rh_buf *t, int32_t n, int32_t width)
 {
     const rh_buf *v = q->vectors[2 * j];
     const int32_t *rows = p->s->rows;
@@ -164,7 +166,10 @@ static void apply(pass *p, const rh_action *a, const rh_sequence *q, int32_t j, 
     case RH_SCALE: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_SCALE, a->amount); break;
     case RH_CAP: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_CAP, a->amount); break;
     case RH_CLAMP: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_CLAMP, a->amount); break;
+    case RH_FEATURE_CLAMP:
+    case RH_SPLICE: return rh_sae_action_apply(p->s, a, t, p->s->act.x, n, p->err);
     }
+    return RH_OK;
 }
 
 static rh_status write_site(pass *p, int32_t site, rh_buf *t, int32_t width)
@@ -184,7 +189,7 @@ static rh_status write_site(pass *p, int32_t site, rh_buf *t, int32_t width)
                     if (allowed[s->rows[r]]) s->rows[kept++] = s->rows[r];
                 n = kept;
             }
-            if (n) apply(p, a, q, j, t, n, width);
+            if (n) RH_TRY(apply(p, a, q, j, t, n, width));
         }
     }
     return RH_OK;

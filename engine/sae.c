@@ -47,6 +47,7 @@ rh_status rh_sae_open(rh_sae **out, const char *path, rh_sae_use use, rh_error *
     rh_sae_place place = { 0 };
     rh_sae *s = rh_calloc(1, sizeof *s);
     if (!s) return rh_fail_nomem(err);
+    s->use = use;
     s->facts.layer = -1;
     s->facts.prepend_bos = -1;
     rh_status status = rh_sae_find(&place, path, err);
@@ -90,6 +91,7 @@ void rh_sae_free(rh_sae *s)
 }
 
 const rh_sae_facts *rh_sae_about(const rh_sae *s) { return &s->facts; }
+rh_sae_use rh_sae_opened_for(const rh_sae *s) { return s->use; }
 const char *rh_sae_path(const rh_sae *s) { return s->path; }
 const float *rh_sae_b_dec(const rh_sae *s) { return s->b_dec; }
 float rh_sae_bias(const rh_sae *s, int32_t i) { return s->b_enc[i]; }

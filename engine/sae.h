@@ -61,6 +61,7 @@ typedef enum rh_sae_use {
 rh_status rh_sae_open(rh_sae **out, const char *path, rh_sae_use use, rh_error *err);
 void rh_sae_free(rh_sae *s);
 const rh_sae_facts *rh_sae_about(const rh_sae *s);
+rh_sae_use rh_sae_opened_for(const rh_sae *s);
 const char *rh_sae_path(const rh_sae *s); /* of the weights */
 rh_status rh_sae_check(const rh_sae *s, rh_error *err); /* RH_EIO: the file changed while it is open */
 
@@ -96,7 +97,7 @@ void rh_sae_coder_free(rh_sae_coder *c);
 /* x [n, d_in], float32 throughout. RH_EVALUE: a row is not finite, or cannot be normalised. */
 rh_status rh_sae_encode(rh_sae_active *out, rh_sae_coder *c, const float *x, int32_t n, rh_error *err);
 /* recon [f->n, d_out], summed in double. x [f->n, d_in] is what was encoded: needed where
- * rh_sae_decode_needs_x, else NULL is fine. */
+ * rh_sae_decode_needs_x, else NULL is fine; recon may be x where both are as wide. */
 bool rh_sae_decode_needs_x(const rh_sae *s);
 rh_status rh_sae_decode(float *recon, rh_sae_coder *c, const rh_sae_active *f, const float *x, rh_error *err);
 

@@ -138,14 +138,11 @@ void rh_sae_coder_free(rh_sae_coder *c)
     free(c);
 }
 
-/* n(x) = (x - shift)·scale, and back: y/scale + shift. */
-typedef struct normal { double scale, back, shift; } normal;
-
-static rh_status normal_of(normal *out, const rh_sae_facts *f, const float *x, int64_t row, rh_error *err)
+rh_status rh_sae_normal_of(rh_sae_normal *out, const rh_sae_facts *f, const float *x, int64_t row, rh_error *err)
 {
     const int32_t d = f->d_in;
     double sum = 0, squares = 0;
-    *out = (normal){ 1, 1, 0 };
+    *out = (rh_sae_normal){ 1, 1, 0 };
     if (!rh_sae_finite(x, (size_t)d)) return rh_fail(err, RH_EVALUE, "row %lld of the input is not finite", (long long)row);
     if (f->norm == RH_SAE_NORM_NONE) return RH_OK;
     for (int32_t j = 0; j < d; j++) sum += x[j];
@@ -169,8 +166,8 @@ static rh_status prepare(rh_sae_coder *c, const float *x, int32_t n, int64_t fir
     for (int32_t t = 0; t < n; t++) {
         const float *from = x + (size_t)t * (size_t)f->d_in;
         float *to = c->rows + (size_t)t * (size_t)f->d_in;
-        normal k;
-        RH_TRY(normal_of(&k, f, from, first + t, err));
+        rh_sae_normal k;
+        RH_TRY(rh_sae_normal_of(&k, f, from, first + t, err));
         for (int32_t j = 0; j < f->d_in; j++)
             to[j] = (float)((from[j] - k.shift) * k.scale - (f->subtract_b_dec ? c->s->b_dec[j] : 0));
     }
@@ -295,9 +292,9 @@ rh_status rh_sae_decode(float *recon, rh_sae_coder *c, const rh_sae_active *f, c
     const int32_t d = k->d_out;
     for (int32_t t = 0; t < f->n; t++) {
         const int32_t in_block = t % c->block;
-        normal n = { 1, 1, 0 };
+        rh_sae_normal n = { 1, 1, 0 };
         /* SAELens gives a transcoder's output no norm back: it is another site's. */
-        if (k->norm != RH_SAE_NORM_NONE && !k->transcoder) RH_TRY(normal_of(&n, k, x + (size_t)t * (size_t)k->d_in, t, err));
+        if (k->norm != RH_SAE_NORM_NONE && !k->transcoder) RH_TRY(rh_sae_normal_of(&n, k, x + (size_t)t * (size_t)k->d_in, t, err));
         if (k->skip && in_block == 0)
             RH_TRY(product(c, c->skip, c->y, c->skipped, x + (size_t)t * (size_t)k->d_in,
                            f->n - t < c->block ? f->n - t : c->block, k->d_in, d, err));

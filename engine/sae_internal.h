@@ -21,6 +21,7 @@ typedef struct rh_sae_matrix {
 struct rh_sae {
     rh_sae_facts facts;
     char *path, *model, *hook_name;
+    rh_sae_use use;            /* what it was opened for */
     bool whole_heads;          /* SAELens is told that attn_z comes as [heads, head_dim] */
     rh_npz *npz;               /* one of the two, owned */
     rh_safetensors *safetensors;
@@ -53,6 +54,10 @@ rh_status rh_sae_read_config(rh_sae *s, const rh_sae_place *p, rh_error *err);
 rh_status rh_sae_open_container(rh_sae *s, const char *path, rh_error *err);
 rh_status rh_sae_bind(rh_sae *s, rh_sae_use use, rh_error *err);
 void rh_sae_matrix_free(rh_sae_matrix *m);
+
+/* sae_code.c: n(x) = (x - shift)·scale, and back: y·back + shift. row: for the error. */
+typedef struct rh_sae_normal { double scale, back, shift; } rh_sae_normal;
+rh_status rh_sae_normal_of(rh_sae_normal *out, const rh_sae_facts *f, const float *x, int64_t row, rh_error *err);
 
 /* sae_matrix.c: rows of a matrix, whichever way it lies. */
 void rh_sae_matrix_row(float *out, const rh_sae_matrix *m, int32_t r);

@@ -138,6 +138,7 @@ void rh_session_reset(rh_session *s)
     s->n_seqs = 0;
     for (size_t i = 0; i < s->n_uploaded; i++) ops->buf_free(s->model->backend, s->uploaded[i].buf);
     s->n_uploaded = 0;
+    rh_sae_actions_forget(s);
 }
 
 void rh_session_free(rh_session *s)
@@ -150,6 +151,7 @@ void rh_session_free(rh_session *s)
     ops->buf_free(s->model->backend, s->head_x);
     ops->buf_free(s->model->backend, s->logits);
     free(s->uploaded);
+    free(s->acting);
     free(s->seqs);
     free(s->needed);
     free(s->ids);
@@ -186,7 +188,8 @@ static rh_status check_action(const rh_session *s, const rh_action *a, rh_error 
     if (a->layer < 0 || a->layer >= s->model->config.n_layers)
         return rh_fail(err, RH_ESITE, "an action at layer %d; the model has layers 0..%d", a->layer,
                        s->model->config.n_layers - 1);
-    if ((unsigned)a->hook >= RH_N_HOOKS || !a->v || (a->kind == RH_ABLATE && a->rank < 1) ||
+    if (rh_acts_through_sae(a->kind)) RH_TRY(rh_sae_action_check(s->model, a, err));
+    if ((unsigned)a->hook >= RH_N_HOOKS || (!a->v && !rh_acts_through_sae(a->kind)) || (a->kind == RH_ABLATE && a->rank < 1) ||
         (a->guard && !a->guard->v))
         return rh_fail(err, RH_EVALUE, "an action without a hook or vector");
     return RH_OK;
@@ -205,7 +208,8 @@ rh_status rh_session_add(rh_session *s, int32_t *seq, int32_t n_prompt, const rh
     for (int32_t i = 0; i < n_actions && !status; i++) {
         const rh_action *a = &actions[i];
         const int64_t width = rh_model_width(s->model, a->hook);
-        status = upload_vector(s, &q.vectors[2 * i], a->v, a->kind == RH_ABLATE ? a->rank : 1, width, err);
+        if (rh_acts_through_sae(a->kind)) status = rh_sae_action_prepare(s, a, err);
+        else status = upload_vector(s, &q.vectors[2 * i], a->v, a->kind == RH_ABLATE ? a->rank : 1, width, err);
         if (!status && a->guard) status = upload_vector(s, &q.vectors[2 * i + 1], a->guard->v, 1, width, err);
     }
     if (status) {

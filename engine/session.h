@@ -12,6 +12,7 @@
 #define RH_ENGINE_SESSION_H
 
 #include "engine/model.h"
+#include "engine/sae.h"
 
 /* ---- where an action acts -------------------------------------------------------------- */
 
@@ -35,7 +36,10 @@ typedef struct rh_mask { const rh_mask_term *terms; int32_t n; } rh_mask;
  * last = n_prompt-1; generated index = pos - n_prompt. */
 bool rh_mask_covers(const rh_mask *m, int32_t pos, int32_t n_prompt, bool is_control);
 
-typedef enum rh_action_kind { RH_STEER = 0, RH_ABLATE, RH_SCALE, RH_CAP, RH_CLAMP } rh_action_kind;
+typedef enum rh_action_kind {
+    RH_STEER = 0, RH_ABLATE, RH_SCALE, RH_CAP, RH_CLAMP,
+    RH_FEATURE_CLAMP, RH_SPLICE /* through an SAE: sae_action.h. Of a transcoder at mlp_out, from what it read at mlp_in */
+} rh_action_kind;
 
 /* A test per position on h as it entered the site, before any action: the action acts only
  * where it holds. dot: h.v; cos: h.v/(|h||v|). */
@@ -54,10 +58,12 @@ typedef struct rh_action {
     rh_action_kind kind;
     int32_t layer;
     rh_hook hook;
-    const float *v;   /* steer: [width]; ablate: orthonormal basis [rank, width]; others: unit [width] */
+    const float *v;   /* steer: [width]; ablate: orthonormal basis [rank, width]; scale, cap, clamp: unit [width] */
     int32_t rank;     /* ablate; 1 for a unit vector */
     float strength;   /* steer: multiplies v */
-    float amount;     /* scale: the factor; cap, clamp: the projection, in units of h */
+    float amount;     /* scale: the factor; cap, clamp: the projection, in units of h; feature clamp: the activation */
+    const rh_sae *sae; /* feature clamp, splice; opened as sae_action.h says; borrowed. Splice: NULL makes h zero */
+    int32_t feature;  /* feature clamp */
     rh_mask mask;
     const rh_guard *guard; /* NULL: none; borrowed */
 } rh_action;

@@ -4,6 +4,7 @@
 
 #include "engine/kv.h"
 #include "engine/rows.h"
+#include "engine/sae_action.h"
 
 /* Activations of one step; [n_rows, width] each, grown on demand. */
 typedef struct rh_activations {
@@ -31,6 +32,8 @@ struct rh_session {
     int32_t logit_rows;
     struct rh_uploaded { const float *host; rh_buf *buf; } *uploaded;
     size_t n_uploaded, uploaded_cap;
+    struct rh_acting { const rh_sae *sae; rh_sae_actor *actor; } *acting; /* SAEs that the sequences act through */
+    size_t n_acting, acting_cap;
     bool share;
     rh_step_stats stats;
     /* scratch of host integers, grown on demand */
@@ -43,6 +46,14 @@ struct rh_session {
     rh_kv_span *spans;
     size_t spans_cap;
 };
+
+/* session_sae.c: actions through an SAE. */
+static inline bool rh_acts_through_sae(rh_action_kind k) { return k == RH_FEATURE_CLAMP || k == RH_SPLICE; }
+rh_status rh_sae_action_check(const rh_model *m, const rh_action *a, rh_error *err);
+rh_status rh_sae_action_prepare(rh_session *s, const rh_action *a, rh_error *err); /* before the first step */
+/* On n rows of t, listed in s->rows; mlp_in: what rows of the same numbers were there, for transcoders. */
+rh_status rh_sae_action_apply(rh_session *s, const rh_action *a, rh_buf *t, const rh_buf *mlp_in, int32_t n, rh_error *err);
+void rh_sae_actions_forget(rh_session *s);
 
 /* Run the planned rows (a step, or a part of it) through the layers; see session.h for what is read and written. */
 rh_status rh_forward(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t n_inputs,
