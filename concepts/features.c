@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "concepts/feature_notes.h"
 #include "concepts/room.h"
 
 /* ---- where it lives ------------------------------------------------------------------------- */
@@ -97,19 +98,19 @@ static void hash_head(rh_sha256 *h, const rh_sae *s)
 
 /* All biases and thresholds, and some decoder rows from first to last: no two SAEs agree in them, and gigabytes
  * need not be read. */
-static rh_status make_fingerprint(rh_named_sae *s, rh_error *err)
+rh_status rh_sae_fingerprint(char out[65], const rh_sae *s, rh_error *err)
 {
     enum { ROWS = 18 };
-    const rh_sae_facts *f = rh_sae_about(s->sae);
+    const rh_sae_facts *f = rh_sae_about(s);
     rh_sha256 *h = rh_sha256_new();
     float *row = rh_calloc((size_t)f->d_out, sizeof *row);
     rh_status status = h && row ? RH_OK : rh_fail_nomem(err);
-    if (!status) hash_head(h, s->sae);
+    if (!status) hash_head(h, s);
     for (int32_t i = 0; i < ROWS && !status; i++) {
-        status = rh_sae_decoder_row(row, s->sae, (int32_t)((int64_t)(f->d_sae - 1) * i / (ROWS - 1)), err);
+        status = rh_sae_decoder_row(row, s, (int32_t)((int64_t)(f->d_sae - 1) * i / (ROWS - 1)), err);
         if (!status) rh_sha256_add(h, row, (size_t)f->d_out * sizeof *row);
     }
-    if (!status) rh_sha256_hex(h, s->fingerprint);
+    if (!status) rh_sha256_hex(h, out);
     rh_sha256_free(h);
     free(row);
     return status;
@@ -137,7 +138,7 @@ static rh_status open_sae(rh_named_sae **out, rh_concepts *c, const rh_atom_spec
     if (!status) status = place_layer(s, err);
     if (!status) status = place_hook(s, err);
     if (!status) status = fits_model(s, c->model, err);
-    if (!status) status = make_fingerprint(s, err);
+    if (!status) status = rh_sae_fingerprint(s->fingerprint, s->sae, err);
     if (!status) status = warn_of_model(c, s, err);
     if (status)
         rh_named_sae_free(s);
