@@ -164,7 +164,7 @@ static void try_names(search *s, repl *r, const char *const *words, size_t n_wor
         for (int i = 0; rh_program_name(p, i); i++) try(s, rh_program_name(p, i), "");
     rh_program_free(p);
     for (int i = 0; rh_function_at(i); i++)
-        if (rh_function_at(i)->id != RH_FN_MAX_ACT) try(s, rh_function_at(i)->name, "(");
+        try(s, rh_function_at(i)->name, "(");
     for (size_t i = 0; i < n_words; i++) try(s, words[i], "");
 }
 

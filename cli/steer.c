@@ -239,7 +239,8 @@ static const cli_option OPTIONS[] = {
     CLI_EXPRESSION_OPTIONS(steer_flags, expression),
     {"strength", 0, CLI_TEXTS, AT(strengths), "S,…",
      "multiplies the vectors of `steer`; several make a sweep in one batch (default 1). 0.2resid: 0.2 times the median norm "
-     "of h at the site; 4sigma: 4 deviations of the pairs along the direction", 0, 0, NULL},
+     "of h at the site; 4sigma: 4 deviations of the pairs along the direction; 1.5maxact: 1.5 times what the feature "
+     "writes at the largest activation measured", 0, 0, NULL},
     {"watch", 0, CLI_TEXTS, AT(watches), "EXPR", "shade every token by its projection on EXPR; repeatable", 0, 0, NULL},
     CLI_PROMPT_OPTIONS(steer_flags, prompt),
     CLI_BOS_OPTIONS(steer_flags, prompt),

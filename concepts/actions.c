@@ -178,12 +178,17 @@ static rh_status bind_vector(binder *b, const rh_eval_action *a, rh_mask mask, r
         if (v->layers[i] < 0) return no_place(a, err);
         if (a->verb == RH_VERB_STEER)
             action.strength = (float)b->strength;
-        else
+        else if (!a->sae)
             RH_TRY(unit_of(&action.v, b, row, v->d, a, v->layers[i], err));
         if (a->verb != RH_VERB_STEER && a->verb != RH_VERB_ABLATE) {
             double amount = 0;
             RH_TRY(scalar_at(&amount, &a->amount, v->layers[i], a, err));
             action.amount = (float)amount;
+        }
+        if (a->sae) {
+            action.kind = RH_FEATURE_CLAMP;
+            action.sae = a->sae;
+            action.feature = a->feature;
         }
         RH_TRY(bind_guard(b, &action.guard, a, v->layers[i], err));
         RH_TRY(push(b, action, err));

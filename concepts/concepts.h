@@ -46,6 +46,27 @@ rh_status rh_concepts_metadata(char **json, rh_concepts *c, const char *expressi
 rh_status rh_concepts_note_pairs(rh_concepts *c, const rh_atom_spec *spec, const char *sha256, int64_t positives,
                                  int64_t negatives, int64_t tokens, rh_error *err);
 
+/* ---- the SAEs that expressions and books name ---------------------------------------------- */
+
+/* One whose features were asked about; all is borrowed, and lives as long as the concepts. */
+typedef struct rh_concept_sae {
+    const rh_sae *sae;               /* opened for RH_SAE_ROWS */
+    const char *name, *path;         /* as the book calls it */
+    const char *fingerprint;         /* 64 hex digits */
+    int32_t layer;
+    rh_hook hook, reads;             /* where its rows live; what it encodes */
+} rh_concept_sae;
+int32_t rh_concepts_n_saes(const rh_concepts *c);
+rh_concept_sae rh_concepts_sae(const rh_concepts *c, int32_t i);
+/* The same for RH_SAE_ENCODE, opened at the first call and kept. */
+rh_status rh_concepts_encoder(const rh_sae **out, rh_concepts *c, int32_t i, rh_error *err);
+/* Which of them a feature's atom belongs to. */
+rh_status rh_concepts_sae_of(int32_t *i, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
+/* The largest activation kept of spec's feature; out may be NULL. RH_EVALUE: nobody measured it; the hint says how. */
+rh_status rh_feature_max_act(double *out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
+/* Its label, borrowed; NULL if there is none. */
+rh_status rh_feature_label(const char **out, rh_concepts *c, int32_t sae, int32_t feature, rh_error *err);
+
 /* ---- pairs.csv ---------------------------------------------------------------------------- */
 
 typedef struct rh_text_row {

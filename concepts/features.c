@@ -122,7 +122,10 @@ void rh_named_sae_free(rh_named_sae *s)
 {
     if (!s) return;
     rh_sae_free(s->sae);
+    rh_sae_free(s->encoder);
+    rh_feature_notes_free(s->notes);
     free(s->path);
+    free(s->name);
     free(s);
 }
 
@@ -134,7 +137,8 @@ static rh_status open_sae(rh_named_sae **out, rh_concepts *c, const rh_atom_spec
     s->asked_hook = spec->has_hook;
     s->of_hook = spec->hook;
     s->path = rh_strndup(spec->text, spec->text_len);
-    rh_status status = s->path ? rh_sae_open(&s->sae, s->path, RH_SAE_ROWS, err) : rh_fail_nomem(err);
+    s->name = rh_strdup(spec->name ? spec->name : "");
+    rh_status status = s->path && s->name ? rh_sae_open(&s->sae, s->path, RH_SAE_ROWS, err) : rh_fail_nomem(err);
     if (!status) status = place_layer(s, err);
     if (!status) status = place_hook(s, err);
     if (!status) status = fits_model(s, c->model, err);
@@ -147,10 +151,10 @@ static rh_status open_sae(rh_named_sae **out, rh_concepts *c, const rh_atom_spec
     return status;
 }
 
-rh_status rh_named_sae_get(const rh_named_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
+static rh_status get(rh_named_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
 {
     for (size_t i = 0; i < c->n_saes; i++) {
-        const rh_named_sae *s = c->saes[i];
+        rh_named_sae *s = c->saes[i];
         if (strcmp(s->path, spec->text) || s->asked_layer != spec->layer || s->asked_hook != spec->has_hook || s->of_hook != spec->hook) continue;
         *out = s;
         return RH_OK;
@@ -158,6 +162,14 @@ rh_status rh_named_sae_get(const rh_named_sae **out, rh_concepts *c, const rh_at
     if (!RH_GROW(c->saes, c->cap_saes, c->n_saes)) return rh_fail_nomem(err);
     RH_TRY(open_sae(&c->saes[c->n_saes], c, spec, err));
     *out = c->saes[c->n_saes++];
+    return RH_OK;
+}
+
+rh_status rh_named_sae_get(const rh_named_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
+{
+    rh_named_sae *s = NULL;
+    RH_TRY(get(&s, c, spec, err));
+    *out = s;
     return RH_OK;
 }
 
@@ -173,4 +185,50 @@ rh_status rh_atom_fill_feature(rh_concepts *c, const rh_atom_request *r, rh_erro
     RH_TRY(rh_sae_check(s->sae, err));
     RH_TRY(rh_sae_decoder_row(r->out, s->sae, r->spec->feature, err));
     return rh_note_feature(c, r->spec, s, err);
+}
+
+/* ---- acting and encoding ------------------------------------------------------------------------ */
+
+static rh_status open_encoder(rh_named_sae *s, rh_error *err)
+{
+    RH_TRY(rh_sae_check(s->sae, err));
+    return s->encoder ? RH_OK : rh_sae_open(&s->encoder, s->path, RH_SAE_ENCODE, err);
+}
+
+/* What one feature's activation takes: its rows, but where it competes with all others. */
+rh_status rh_named_sae_acting(const rh_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
+{
+    rh_named_sae *s = NULL;
+    RH_TRY(get(&s, c, spec, err));
+    const rh_sae_facts *f = rh_sae_about(s->sae);
+    if (f->transcoder && ((f->hook_known && f->hook != RH_MLP_IN) || s->hook != RH_MLP_OUT))
+        return rh_fail(err, RH_EUNSUPPORTED, "'%.200s' reads %s and writes %s: only transcoders from mlp_in to mlp_out act in a run", s->path,
+                       rh_hook_name(f->hook), rh_hook_name(s->hook));
+    if (f->kind == RH_SAE_TOPK) RH_TRY(open_encoder(s, err));
+    *out = f->kind == RH_SAE_TOPK ? s->encoder : s->sae;
+    return RH_OK;
+}
+
+int32_t rh_concepts_n_saes(const rh_concepts *c) { return (int32_t)c->n_saes; }
+
+rh_concept_sae rh_concepts_sae(const rh_concepts *c, int32_t i)
+{
+    const rh_named_sae *s = c->saes[i];
+    return (rh_concept_sae){.sae = s->sae, .name = s->name, .path = s->path, .fingerprint = s->fingerprint, .layer = s->layer,
+                            .hook = s->hook, .reads = rh_sae_about(s->sae)->transcoder ? RH_MLP_IN : s->hook};
+}
+
+rh_status rh_concepts_sae_of(int32_t *i, rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
+{
+    rh_named_sae *s = NULL;
+    RH_TRY(get(&s, c, spec, err));
+    for (*i = 0; c->saes[*i] != s;) ++*i;
+    return RH_OK;
+}
+
+rh_status rh_concepts_encoder(const rh_sae **out, rh_concepts *c, int32_t i, rh_error *err)
+{
+    RH_TRY(open_encoder(c->saes[i], err));
+    *out = c->saes[i]->encoder;
+    return RH_OK;
 }

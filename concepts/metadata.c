@@ -13,7 +13,7 @@ static bool put(json_t *object, const char *key, json_t *value)
 }
 
 static const char *const kinds[] = {"dim", "act", "token", "unembed", "load", "random",
-                                    "pca", "lda", "logreg", "neutral", "resid_norm", "sae"};
+                                    "pca", "lda", "logreg", "neutral", "resid_norm", "sae", "max_act"};
 static const char *const places[] = {"last", "text_last", "mean", "all", "marked"};
 
 const char *rh_atom_word(rh_atom_kind k) { return kinds[k]; }
@@ -36,7 +36,7 @@ static bool put_options(json_t *o, const rh_concepts *c, const rh_atom_spec *s)
     if (ok && s->positive) ok = put(o, "positive", json_string(s->positive));
     if (ok && s->negative) ok = put(o, "negative", json_string(s->negative));
     if (ok && s->kind == RH_ATOM_LOAD && s->name) ok = put(o, "name", json_string(s->name));
-    if (ok && s->kind == RH_ATOM_SAE) ok = put(o, "index", json_integer(s->feature));
+    if (ok && rh_reads_sae(s->kind)) ok = put(o, "index", json_integer(s->feature));
     if (ok && c->options.special && (text || row)) ok = put(o, "special", json_true());
     return ok;
 }
@@ -44,7 +44,7 @@ static bool put_options(json_t *o, const rh_concepts *c, const rh_atom_spec *s)
 static json_t *make_source(const rh_concepts *c, const rh_atom_spec *s, const char *sha256)
 {
     json_t *source = json_object(), *options = json_object();
-    bool file = rh_reads_pairs(s->kind) || s->kind == RH_ATOM_LOAD || s->kind == RH_ATOM_SAE;
+    bool file = rh_reads_pairs(s->kind) || s->kind == RH_ATOM_LOAD || rh_reads_sae(s->kind);
     bool ok = source && options && put_options(options, c, s);
     if (ok) ok = put(source, "kind", json_string(kinds[s->kind]));
     if (ok) ok = put(source, "path", file ? json_stringn(s->text, s->text_len) : json_null());

@@ -76,6 +76,7 @@ static rh_status describe_sae(rh_concepts *c, const rh_atom_spec *spec, rh_atom_
     const rh_named_sae *s = NULL;
     RH_TRY(rh_named_sae_get(&s, c, spec, err));
     if (spec->feature >= 0) RH_TRY(rh_sae_check_feature(s->sae, spec->feature, err));
+    if (spec->kind == RH_ATOM_MAX_ACT) RH_TRY(rh_feature_max_act(NULL, c, spec, err));
     *info = (rh_atom_info){.place = RH_PLACE_PINNED, .hook = s->hook, .n_layers = 1, .layers = &s->layer, .d = rh_sae_about(s->sae)->d_out};
     return RH_OK;
 }
@@ -97,7 +98,8 @@ static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *ou
     case RH_ATOM_TOKEN:
     case RH_ATOM_UNEMBED: status = describe_token(c, spec, &info, err); break;
     case RH_ATOM_LOAD: status = describe_load(c, spec, &info, err); break;
-    case RH_ATOM_SAE: status = describe_sae(c, spec, &info, err); break;
+    case RH_ATOM_SAE:
+    case RH_ATOM_MAX_ACT: status = describe_sae(c, spec, &info, err); break;
     case RH_ATOM_RANDOM: break;
     case RH_ATOM_NEUTRAL:
     case RH_ATOM_RESID_NORM: info.place = RH_PLACE_FLOATING; break;
@@ -133,6 +135,7 @@ static rh_status fill_simple(rh_concepts *c, const rh_atom_request *r, rh_error 
                          err, "name one on the command line (-m MODEL), or with a line  model \"…\"  in the book");
     case RH_ATOM_LOAD: return rh_atom_fill_load(c, r, err);
     case RH_ATOM_SAE: return rh_atom_fill_feature(c, r, err);
+    case RH_ATOM_MAX_ACT: return rh_atom_fill_max_act(c, r, err);
     case RH_ATOM_RANDOM:
         RH_TRY(rh_atom_fill_random(r, err));
         return rh_note_source(c, r->spec, NULL, -1, -1, -1, err);
@@ -176,6 +179,16 @@ static rh_status survey(void *self, const rh_atom_request *requests, int32_t n, 
     return status;
 }
 
+static rh_status find_feature(void *self, const rh_atom_spec *spec, const char *label, size_t len, int32_t *feature, rh_error *err)
+{
+    return rh_feature_find(feature, self, spec, label, len, err);
+}
+
+static rh_status acting_sae(void *self, const rh_atom_spec *spec, const struct rh_sae **out, rh_error *err)
+{
+    return rh_named_sae_acting(out, self, spec, err);
+}
+
 /* ---- life --------------------------------------------------------------------------------- */
 
 rh_status rh_concepts_new(rh_concepts **out, const rh_model *model, const rh_concepts_options *o,
@@ -193,7 +206,8 @@ rh_status rh_concepts_new(rh_concepts **out, const rh_model *model, const rh_con
         rh_concepts_free(c);
         return rh_fail_nomem(err);
     }
-    c->resolver = (rh_resolver){.self = c, .describe = describe, .compute = compute, .survey = survey};
+    c->resolver = (rh_resolver){.self = c, .describe = describe, .compute = compute, .survey = survey,
+                              .find_feature = find_feature, .acting_sae = acting_sae};
     if (model) {
         c->resolver.n_layers = model->config.n_layers;
         c->resolver.model_name = model->name;

@@ -23,11 +23,13 @@ typedef struct rh_loaded {
 
 /* An SAE that a book names, at the site of its statement. */
 typedef struct rh_named_sae {
-    char *path;               /* as asked for */
+    char *path, *name;        /* as asked for; what the book calls it first */
     int32_t asked_layer, layer; /* asked: of the @, -1 without one; layer: where it lives */
     bool asked_hook;
     rh_hook of_hook, hook;    /* of_hook: of the @; hook: where its rows live */
-    rh_sae *sae;
+    rh_sae *sae;              /* for RH_SAE_ROWS */
+    rh_sae *encoder;          /* the same for RH_SAE_ENCODE, once something needs all its features; or NULL */
+    struct rh_feature_notes *notes; /* what is kept of its features; NULL: not asked yet, or no cache */
     char fingerprint[65];
 } rh_named_sae;
 
@@ -57,6 +59,7 @@ static inline bool rh_reads_pairs(rh_atom_kind k)
     return k == RH_ATOM_DIM || k == RH_ATOM_PCA || k == RH_ATOM_LDA || k == RH_ATOM_LOGREG;
 }
 static inline bool rh_reads_calibration(rh_atom_kind k) { return k == RH_ATOM_NEUTRAL || k == RH_ATOM_RESID_NORM; }
+static inline bool rh_reads_sae(rh_atom_kind k) { return k == RH_ATOM_SAE || k == RH_ATOM_MAX_ACT; }
 /* As a user writes it. */
 const char *rh_atom_word(rh_atom_kind k);
 
@@ -77,7 +80,12 @@ rh_status rh_atom_fill_random(const rh_atom_request *r, rh_error *err);
 
 rh_status rh_named_sae_get(const rh_named_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
 void rh_named_sae_free(rh_named_sae *s);
+rh_status rh_named_sae_acting(const rh_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
 rh_status rh_atom_fill_feature(rh_concepts *c, const rh_atom_request *r, rh_error *err);
+
+/* feature_find.c. RH_ENAME, RH_EVALUE: with a hint that says what there is, or how to come by it. */
+rh_status rh_feature_find(int32_t *out, rh_concepts *c, const rh_atom_spec *spec, const char *label, size_t len, rh_error *err);
+rh_status rh_atom_fill_max_act(rh_concepts *c, const rh_atom_request *r, rh_error *err);
 
 /* ---- extraction: jobs.c, survey.c --------------------------------------------------------- */
 

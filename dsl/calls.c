@@ -137,14 +137,15 @@ static bool make_lerp(rh_checker *c, rh_operand *out, const rh_operand ops[3], r
            rh_make(c, out, RH_OP_SUM, kind, weighted, 2, plus, range);
 }
 
-/* Nothing records activations yet: the number has to come from the user. */
-static bool unknown_max_act(rh_checker *c, const rh_operand *o)
+/* Its number lives where the feature does; the resolver knows it, or says how to measure it. */
+static bool make_max_act(rh_checker *c, rh_operand *out, const rh_operand *of, rh_range range)
 {
-    const rh_atom_spec *s = &c->graph->atoms[rh_operand_node(c, o)->atom].spec;
-    rh_diag *d = rh_diag_add(c->diags, RH_EVALUE, o->range, "nothing says how large feature %d of '%.60s' becomes", (int)s->feature, s->name);
-    rh_diag_hint(d, "measure it on states of your own: rhumb sae encode %.150s --input states.safetensors -o f.safetensors; "
-                    "write the largest value in column %d in its place", s->text, (int)s->feature);
-    return false;
+    rh_atom_spec spec = c->graph->atoms[rh_operand_node(c, of)->atom].spec;
+    spec.kind = RH_ATOM_MAX_ACT;
+    spec.range = range;
+    spec.text_range = of->range;
+    int32_t id = rh_check_atom(c, &spec);
+    return id >= 0 && rh_make_atom(c, id, range, out);
 }
 
 static bool make_call(rh_checker *c, const rh_expr *e, const rh_function *f, const rh_operand *ops, int32_t n, rh_operand *out)
@@ -163,7 +164,7 @@ static bool make_call(rh_checker *c, const rh_expr *e, const rh_function *f, con
     case RH_FN_SLERP: return rh_make(c, out, RH_OP_SLERP, vector, ops, n, NULL, e->range);
     case RH_FN_MEAN: return check_alike(c, ops, n, f) && make_mean(c, out, ops, n, e->range);
     case RH_FN_LERP: return check_alike(c, ops, 2, f) && make_lerp(c, out, ops, e->range);
-    case RH_FN_MAX_ACT: return unknown_max_act(c, &ops[0]);
+    case RH_FN_MAX_ACT: return make_max_act(c, out, &ops[0], e->range);
     case RH_FN_FREE: return rh_check_free(c, &ops[0], e->range, out);
     default: return false;
     }

@@ -159,21 +159,10 @@ static rh_status add_parts(compiler *c, rh_compiled_value *v, const rh_expr *e, 
 
 static const char *const ACTION_WORDS[] = {"steer", "ablate", "cap", "clamp", "scale"};
 
-/* What a feature's activation would need is its encoder on h, which no action reads yet; its direction is a vector
- * like any other, and not what the user asked for. */
-static bool clamped_feature(compiler *c, const rh_operand *o)
-{
-    int len = o->range.end - o->range.start > 60 ? 60 : (int)(o->range.end - o->range.start);
-    rh_diag *d = rh_diag_add(c->diags, RH_EUNSUPPORTED, o->range, "clamping the activation of a feature is not there yet");
-    rh_diag_hint(d, "clamp unit(%.*s) at 3 sets the component along its decoder row to 3", len, o->range.source->text + o->range.start);
-    return false;
-}
-
 static bool fits_action(compiler *c, const rh_statement *s, const rh_operand *o)
 {
     rh_value_kind kind = rh_operand_node(&c->checker, o)->kind;
     bool ablate = s->action == RH_ABLATE_WORD;
-    if (s->action == RH_CLAMP_WORD && rh_is_feature(&c->checker, o)) return clamped_feature(c, o);
     if (kind == RH_VALUE_VECTOR || (kind == RH_VALUE_SPAN && ablate)) return true;
     rh_diag *d = rh_diag_add(c->diags, RH_EKIND, o->range, "%s takes %s, and this is %s", ACTION_WORDS[s->action],
                              ablate ? "a vector or a span" : "a vector", rh_kind_text(kind));

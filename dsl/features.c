@@ -62,14 +62,27 @@ static rh_binding *find_sae(rh_checker *c, const rh_expr *e)
     return NULL;
 }
 
-static bool check_feature(rh_checker *c, const rh_expr *e, const rh_arg *arg, rh_atom_spec *spec, rh_operand *out)
+/* Which feature has the label; none or several is an error that says what there is. */
+static bool find_label(rh_checker *c, const rh_arg *arg, rh_atom_spec *spec)
 {
-    if (arg->text.text) {
-        rh_diag *d = rh_diag_add(c->diags, RH_EUNSUPPORTED, arg->range, "features are found by their number; labels are not there yet");
-        rh_diag_hint(d, "write its number: %.*s[3]", shown(e->name.len), e->name.text);
+    rh_error err = {0};
+    spec->feature = -1;
+    if (arg->text.len == 0) {
+        rh_diag_hint(rh_diag_add(c->diags, RH_EVALUE, arg->range, "an empty label"), "write a feature's label, or its number: %s[3]", spec->name);
         return false;
     }
+    rh_status status = c->resolver->find_feature(c->resolver->self, spec, arg->text.text, arg->text.len, &spec->feature, &err);
+    if (status == RH_ENOMEM) c->no_memory = true;
+    if (!status || status == RH_ENOMEM || c->quiet) return !status;
+    rh_diag *d = rh_diag_add(c->diags, status, arg->range, "%s", err.message);
+    if (err.hint[0]) rh_diag_hint(d, "%s", err.hint);
+    return false;
+}
+
+static bool check_feature(rh_checker *c, const rh_expr *e, const rh_arg *arg, rh_atom_spec *spec, rh_operand *out)
+{
     spec->feature = (int32_t)arg->number;
+    if (arg->text.text && !find_label(c, arg, spec)) return false;
     spec->range = e->range;
     spec->text_range = arg->range;
     int32_t id = rh_check_atom(c, spec);

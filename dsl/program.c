@@ -29,7 +29,7 @@ bool rh_program_needs_model(const rh_program *p)
 {
     for (int32_t i = 0; i < p->plan.n_requests; i++) {
         rh_atom_kind kind = p->graph.atoms[p->plan.steps[p->plan.requests[i]].atom].spec.kind;
-        if (kind != RH_ATOM_LOAD && kind != RH_ATOM_RANDOM && kind != RH_ATOM_SAE) return true;
+        if (kind != RH_ATOM_LOAD && kind != RH_ATOM_RANDOM && kind != RH_ATOM_SAE && kind != RH_ATOM_MAX_ACT) return true;
     }
     return false;
 }
@@ -108,6 +108,52 @@ static rh_status take_guard(rh_eval_guard **out, const rh_program *p, const rh_r
     return take_part_of(&g->threshold, p, run, from, RH_THRESHOLD, NULL, diags, err);
 }
 
+/* The step of the vector that this one is a multiple of; -1: it is a vector of its own. */
+static int32_t multiple_of(const rh_step *s)
+{
+    switch (s->op) {
+    case RH_OP_SUM: return s->n_in == 1 ? s->in[0] : -1;
+    case RH_OP_SCALE: return s->in[1];
+    case RH_OP_DIVIDE:
+    case RH_OP_UNIT:
+    case RH_OP_RESCALE: return s->in[0];
+    default: return -1;
+    }
+}
+
+/* Down to the decoder row, if it is one; the scale from the numbers: v = scale·row. */
+static void find_feature(rh_eval_feature *out, const rh_program *p, const rh_run *run, int32_t step)
+{
+    const int32_t of = step;
+    if (p->plan.steps[step].kind != RH_VALUE_VECTOR) return;
+    for (int32_t next; (next = multiple_of(&p->plan.steps[step])) >= 0; step = next) {}
+    const rh_step *row = &p->plan.steps[step];
+    if (row->op != RH_OP_ATOM || p->graph.atoms[row->atom].spec.kind != RH_ATOM_SAE || p->plan.steps[of].n != 1) return;
+    const float *v = run->values[of].vector, *w = run->values[step].vector;
+    const double ww = rh_dot(w, w, row->d);
+    out->spec = &p->graph.atoms[row->atom].spec;
+    out->scale = of == step ? 1 : ww > 0 ? rh_dot(v, w, row->d) / ww : 0;
+}
+
+/* clamp f at x: f's activation becomes x, and what it takes to change it is the resolver's. */
+static rh_status take_feature(rh_eval_action *a, const rh_program *p, const rh_run *run, const rh_compiled_value *from, rh_diags *diags,
+                              rh_error *err)
+{
+    const int32_t step = p->roots[from->roots[RH_ACTS_WITH]].step;
+    rh_error why = {0};
+    find_feature(&a->of_feature, p, run, step);
+    if (a->verb != RH_VERB_CLAMP || !a->of_feature.spec || p->plan.steps[step].op != RH_OP_ATOM) return RH_OK;
+    const rh_atom_spec *spec = a->of_feature.spec;
+    a->feature = spec->feature;
+    rh_status status = p->resolver->acting_sae(p->resolver->self, spec, &a->sae, &why);
+    if (status && err) *err = why;
+    if (status && status != RH_ENOMEM) {
+        rh_diag *d = rh_diag_add(diags, status, p->roots[from->roots[RH_ACTS_WITH]].range, "%s", why.message);
+        if (why.hint[0]) rh_diag_hint(d, "%s", why.hint);
+    }
+    return status;
+}
+
 static rh_status take_actions(rh_evaluation *e, const rh_program *p, const rh_run *run, rh_diags *diags, rh_error *err)
 {
     static const struct { rh_verb verb; const char *direction; } VERBS[] = {
@@ -125,6 +171,7 @@ static rh_status take_actions(rh_evaluation *e, const rh_program *p, const rh_ru
                               .range = from->statement->range};
         RH_TRY(take_part_of(&a->value, p, run, from, RH_ACTS_WITH, direction, diags, err));
         RH_TRY(take_part_of(&a->amount, p, run, from, RH_AMOUNT, NULL, diags, err));
+        RH_TRY(take_feature(a, p, run, from, diags, err));
         RH_TRY(take_guard(&a->guard, p, run, from, diags, err));
         RH_TRY(take_parts(&a->parts, &a->n_parts, p, run, from, err));
     }
@@ -138,6 +185,7 @@ static rh_status take_value(rh_evaluation *e, const rh_program *p, const rh_run 
     e->value = rh_calloc(1, sizeof *e->value);
     if (!e->value) return rh_fail_nomem(err);
     RH_TRY(rh_run_value(e->value, run, root->step, root->site, err));
+    find_feature(&e->of_feature, p, run, root->step);
     return take_parts(&e->parts, &e->n_parts, p, run, &p->value, err);
 }
 

@@ -79,6 +79,12 @@ typedef struct rh_eval_guard {
     rh_value vector, threshold;   /* a cosine's vector is never zero; the threshold fits float32 */
 } rh_eval_guard;
 
+/* A vector that is one feature's decoder row times a number, whatever names it went through. */
+typedef struct rh_eval_feature {
+    const rh_atom_spec *spec;     /* NULL: it is not. Borrowed from the program */
+    double scale;                 /* 1: the row as stored */
+} rh_eval_feature;
+
 typedef struct rh_eval_action {
     rh_verb verb;
     rh_value value;               /* steer: vector. ablate: vector (never zero) or span. others: vector,
@@ -86,6 +92,10 @@ typedef struct rh_eval_action {
     rh_value amount;              /* scale, cap, clamp: the scalar after `by` or `at`, one for each layer of value
                                      and in the range of float32 */
     rh_eval_guard *guard;         /* NULL: none */
+    const struct rh_sae *sae;     /* clamp of one feature, unscaled: the amount is its activation, value its decoder row.
+                                     Lives as long as the resolver. Else NULL */
+    int32_t feature;
+    rh_eval_feature of_feature;   /* what value is */
     const rh_selector *mask;      /* borrowed from the program */
     int32_t n_mask;
     const char *text;             /* as written, for reports */
@@ -98,6 +108,7 @@ typedef struct rh_evaluation {
     rh_eval_action *actions;      /* in order */
     int32_t n_actions;
     rh_value *value;              /* bare_value: the expression's, else NULL */
+    rh_eval_feature of_feature;   /* what value is */
     rh_part *parts;               /* of the value, where it is linear */
     int32_t n_parts;
     struct { const char *name; rh_value value; } *names; /* all_names: those that could be placed */

@@ -11,7 +11,10 @@ typedef enum rh_atom_kind {
     RH_ATOM_PCA, RH_ATOM_LDA, RH_ATOM_LOGREG, RH_ATOM_NEUTRAL,
     RH_ATOM_RESID_NORM, /* a scalar a layer: requests have d 1 and the hook asked about */
     RH_ATOM_SAE,        /* a feature's decoder row. No function makes it: `sae s = "…"` and s[3] do */
+    RH_ATOM_MAX_ACT,    /* a scalar that lives where its feature does: requests have d 1 */
 } rh_atom_kind;
+
+static inline bool rh_atom_is_scalar(rh_atom_kind k) { return k == RH_ATOM_RESID_NORM || k == RH_ATOM_MAX_ACT; }
 
 typedef enum rh_at { RH_AT_LAST = 0, RH_AT_TEXT_LAST, RH_AT_MEAN, RH_AT_ALL, RH_AT_MARKED } rh_at;
 
@@ -79,6 +82,8 @@ typedef struct rh_plan_survey {
     double seconds;               /* estimate; < 0 unknown */
 } rh_plan_survey;
 
+struct rh_sae; /* engine/sae.h */
+
 typedef struct rh_resolver {
     void *self;
     /* The model, or n_layers 0 if there is none. width may be NULL then. */
@@ -91,6 +96,11 @@ typedef struct rh_resolver {
     /* All requests at once. On failure *culprit is the index of the request, or -1. */
     rh_status (*compute)(void *self, const rh_atom_request *requests, int32_t n, int32_t *culprit,
                          rh_error *err);
+    /* Features, spec an SAE's. By label: RH_ENAME if none or several match, with what there is. And what an action
+     * through feature spec->feature needs: opaque here, lives as long as the resolver. NULL: neither. */
+    rh_status (*find_feature)(void *self, const rh_atom_spec *spec, const char *label, size_t len, int32_t *feature,
+                              rh_error *err);
+    rh_status (*acting_sae)(void *self, const rh_atom_spec *spec, const struct rh_sae **out, rh_error *err);
     rh_status (*survey)(void *self, const rh_atom_request *requests, int32_t n, rh_atom_survey *each,
                         rh_plan_survey *all, rh_error *err);
 } rh_resolver;

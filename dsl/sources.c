@@ -276,11 +276,12 @@ bool rh_make_atom(rh_checker *c, int32_t id, rh_range range, rh_operand *out)
 {
     const rh_atom *atom = &c->graph->atoms[id];
     if (!fits_model(c, atom, range)) return false;
-    rh_node node = {.op = RH_OP_ATOM, .kind = atom->spec.kind == RH_ATOM_RESID_NORM ? RH_VALUE_SCALAR : RH_VALUE_VECTOR,
+    rh_node node = {.op = RH_OP_ATOM, .kind = rh_atom_is_scalar(atom->spec.kind) ? RH_VALUE_SCALAR : RH_VALUE_VECTOR,
                     .place = atom->info.place, .site = atom->site, .d = atom->info.d, .model = atom->info.model,
                     .atom = id, .range = range};
     if (node.site >= 0 && !node.d) node.d = rh_hook_width(c->resolver, atom->info.hook);
     node.inner_d = node.d;
+    if (atom->spec.kind == RH_ATOM_MAX_ACT) node.d = 0; /* a number, of what is inner_d wide */
     *out = (rh_operand){rh_graph_node(c->graph, &node), range, range};
     if (out->node < 0) c->no_memory = true;
     return out->node >= 0;

@@ -139,6 +139,10 @@ static rh_status measure_units(rh_search *s, rh_error *err)
         status = rh_median_norms(s->median, s->batch.m, v->layers, v->n_layers, v->hook, o->prompts, o->n_prompts,
                                  &o->prompt, err);
     for (int32_t i = 0; i < s->n_strengths; i++) sigma = sigma || s->strengths[i].unit == RH_UNIT_SIGMA;
+    for (int32_t i = 0; i < s->n_strengths && !status; i++)
+        if (s->strengths[i].unit == RH_UNIT_MAXACT)
+            status = rh_hinted(rh_fail(err, RH_EVALUE, "a search over layers has no strength in maxact: a feature lives at one"), err,
+                               "use resid, or steer without --auto");
     if (!status && sigma && !o->metadata) status = rh_fail(err, RH_EVALUE, "sigma needs the pairs the vector was made of");
     for (int32_t k = 0; !status && sigma && k < s->n_sites; k++) {
         int32_t i = s->sites[k];

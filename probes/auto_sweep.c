@@ -50,7 +50,8 @@ static rh_status add_all(rh_search *s, int32_t round, rh_error *err)
         for (int32_t i = 0; i < s->n_strengths; i++) {
             int32_t site = s->sites[k];
             double strength;
-            RH_TRY(rh_strength_factor(&strength, s->strengths[i], rh_search_norm(s, site), s->median[site], s->sigma[site], err));
+            RH_TRY(rh_strength_factor(&strength, s->strengths[i], rh_search_norm(s, site),
+                                      &(rh_unit_figures){s->median[site], s->sigma[site], NAN}, err));
             RH_TRY(add_setting(s, site, strength, round, err));
         }
     return RH_OK;

@@ -15,7 +15,8 @@ enum { MAX_NUMBER = 48, GROUP = 16 };
 
 const char *rh_unit_name(rh_unit unit)
 {
-    static const char *const names[] = {[RH_UNIT_X] = "x", [RH_UNIT_RESID] = "resid", [RH_UNIT_SIGMA] = "sigma"};
+    static const char *const names[] = {[RH_UNIT_X] = "x", [RH_UNIT_RESID] = "resid", [RH_UNIT_SIGMA] = "sigma",
+                                         [RH_UNIT_MAXACT] = "maxact"};
     return names[unit];
 }
 
@@ -24,7 +25,7 @@ const char *rh_unit_name(rh_unit unit)
 static rh_status not_a_strength(const char *text, size_t n, rh_error *err)
 {
     rh_fail(err, RH_EVALUE, "'%.*s' is not a strength", (int)(n < 60 ? n : 60), text);
-    rh_hint(err, "a number, then x (the default), resid or sigma: 1.5, 0.2resid, 4sigma");
+    rh_hint(err, "a number, then x (the default), resid, sigma or maxact: 1.5, 0.2resid, 4sigma, 1.5maxact");
     return RH_EVALUE;
 }
 
@@ -44,9 +45,9 @@ rh_status rh_strength_parse(rh_strength *out, const char *text, size_t n, rh_err
     n -= digits;
     if (n) {
         int unit = RH_UNIT_X;
-        while (unit <= RH_UNIT_SIGMA && (strlen(rh_unit_name((rh_unit)unit)) != n || memcmp(rh_unit_name((rh_unit)unit), text, n)))
+        while (unit <= RH_UNIT_MAXACT && (strlen(rh_unit_name((rh_unit)unit)) != n || memcmp(rh_unit_name((rh_unit)unit), text, n)))
             unit++;
-        if (unit > RH_UNIT_SIGMA) return not_a_strength(text - digits, n + digits, err);
+        if (unit > RH_UNIT_MAXACT) return not_a_strength(text - digits, n + digits, err);
         s.unit = (rh_unit)unit;
     }
     *out = s;
@@ -65,9 +66,9 @@ rh_status rh_strength_list(rh_strength **items, size_t *n, size_t *cap, const ch
     }
 }
 
-rh_status rh_strength_factor(double *out, rh_strength s, double norm, double median_h, double sigma, rh_error *err)
+rh_status rh_strength_factor(double *out, rh_strength s, double norm, const rh_unit_figures *figures, rh_error *err)
 {
-    double unit = s.unit == RH_UNIT_RESID ? median_h : sigma;
+    double unit = s.unit == RH_UNIT_RESID ? figures->resid : s.unit == RH_UNIT_SIGMA ? figures->sigma : figures->maxact;
     if (s.unit == RH_UNIT_X) {
         *out = s.value;
         return RH_OK;

@@ -14,10 +14,10 @@ def row(i, d=32):
     return [((5 * (d * i + j)) % 13 - 6) / 10 for j in range(d)]
 
 
-def write_sae(place, name, hook="blocks.1.hook_resid_post", d=32, n=6, rows=None, model=None):
+def write_sae(place, name, hook="blocks.1.hook_resid_post", d=32, n=6, rows=None, model=None, more={}):
     cfg = {"architecture": "standard", "d_in": d, "d_sae": n, "dtype": "float32", "normalize_activations": "none", "apply_b_dec_to_input": False}
     place.write(f"{name}/cfg.json", json.dumps({**cfg, **({"hook_name": hook} if hook else {}),
-                                             **({"model_name": model} if model else {})}))
+                                             **({"model_name": model} if model else {}), **more}))
     decoder = [x for i in range(n) for x in (rows[i] if rows else row(i, d))]
     write_safetensors(place, f"{name}/sae_weights.safetensors", W_enc=([d, n], [0.25] * (d * n)), W_dec=([n, d], decoder),
                       b_enc=([n], [0.0] * n), b_dec=([d], [0.0] * d))
@@ -68,6 +68,35 @@ def test_steer_and_provenance(place):
     assert "s[3]" in place.ok("explain", "s[3] + act(\"rain\")", "-b", "book.rhumb", "-m", WORDS).out
 
 
+def states(place, *action, site="1.resid_post"):
+    where, which = site.split(".")
+    place.ok("trace", WORDS, *action, "-p", "The rain in rain", "--sites", which, "--layers", where, "--exact", "-o", "t.safetensors")
+    ((_, ((n, d), values)),) = safetensors(place.dir / "t.safetensors").items()
+    return [values[i * d:(i + 1) * d] for i in range(n)]
+
+
+def test_clamp(place):
+    """h += (x - f(h)) W_dec[f], with f(h) from the encoder; a top-k one lets the others compete first."""
+    write_sae(place, "sae-1")
+    write_sae(place, "topk", more={"architecture": "topk", "k": 2})
+    place.write("book.rhumb", 'sae s = "sae-1"; sae k = "topk"\nlet f = s[2]\n')
+    plain = states(place)
+    active = [max(0.25 * sum(h), 0) for h in plain]
+    assert any(active) and not all(active), active
+    for action, x, f, feature in (("clamp f at 3", 3, active, 2), ("clamp s[4] at 0", 0, active, 4), ("clamp 1*f at -1.5", -1.5, active, 2),
+                                  ("clamp k[1] at 2", 2, active, 1), ("clamp k[2] at 2", 2, [0] * len(active), 2)):
+        for t, (h, got) in enumerate(zip(plain, states(place, action, "-b", "book.rhumb"))):
+            want = [a + (x - f[t]) * b for a, b in zip(h, row(feature))]
+            assert max(abs(a - b) for a, b in zip(got, want)) < 1e-4 * max(map(abs, want)), (action, t, got, want)
+    last = states(place, "clamp f at 3 on last", "-b", "book.rhumb")
+    assert last[:-1] == plain[:-1] and last[-1] != plain[-1]
+    unit = states(place, "clamp unit(f) at 3", "-b", "book.rhumb")  # its direction is a vector like any other
+    norm = math.sqrt(sum(b * b for b in row(2)))
+    assert all(abs(sum(a * b for a, b in zip(h, row(2))) / norm - 3) < 1e-4 for h in unit)
+    r = place.json("steer", WORDS, "clamp f at 3", "-b", "book.rhumb", "-p", "The rain", "-n", "3")
+    assert r["site"] == "1.resid_post" and [x["strength"] for x in r["runs"]] == [0, 1] and r["runs"][1]["kl"] > 0, r
+
+
 def test_sites(place):
     """A book beside the SAE, in a folder of its own: paths are the book's."""
     for name, hook in (("post", "blocks.1.hook_resid_post"), ("attn", "blocks.1.hook_attn_out"), ("silent", None)):
@@ -94,8 +123,9 @@ def test_refused(place):
              ('post" @ 2 #"', "s[1]", "'post' belongs to layer 1, not to layer 2", "book.rhumb:1:9"),
              ('post" @ 1.mlp_out #"', "s[1]", "'post' belongs to resid_post, not to mlp_out", "book.rhumb:1:9"),
              ("post", "s", "'s' is an SAE, and no vector", "<expression>:1:1"),
-             ("post", "max_act(s[2])*s[2]", "nothing says how large feature 2 of 's' becomes", "<expression>:1:9"),
-             ("post", "clamp s[2] at 3", "clamping the activation of a feature is not there yet", "<expression>:1:7")]
+             ("post", "max_act(s[2])*s[2]", "nothing says how large feature 2 of 'post' becomes", "<expression>:1:9"),
+             ("post", 's["rain"]', "no labels are loaded for 'post'", "<expression>:1:3"),
+             ("post", "clamp s[6] at 3", "there is no feature 6: 'post/sae_weights.safetensors' has features 0..5", "<expression>:1:9")]
     for path, expression, message, at in cases:
         place.write("book.rhumb", f'sae s = "{path}"\n')
         expect(place, [(["steer", WORDS, expression, "-b", "book.rhumb", "-p", "rain"], 1, [f"{at}: error: {message}"])])

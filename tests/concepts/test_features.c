@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "concepts/feature_notes.h"
 #include "concepts/help.h"
 #include "engine/files/npz.h"
 
@@ -156,9 +157,127 @@ static void rows_and_metadata(void **state)
     rh_concepts_free(c);
 }
 
+/* ---- labels, and how large a feature becomes ---- */
+
+static const struct { int32_t feature; const char *label; } LABELS[] = {
+    {3, "references to San Francisco"}, {5, "rain"}, {6, "Rain and snow"}, {7, "heavy rain"}, {9, "city names"}, {10, "rain"},
+};
+
+static void write_notes(const char *cache)
+{
+    rh_sae *s = NULL;
+    rh_feature_notes *n = NULL;
+    assert_int_equal(rh_sae_open(&s, SCOPE, RH_SAE_ROWS, NULL), RH_OK);
+    assert_int_equal(rh_feature_notes_open(&n, cache, s, NULL), RH_OK);
+    for (size_t i = 0; i < sizeof LABELS / sizeof *LABELS; i++)
+        assert_int_equal(rh_feature_notes_label(n, LABELS[i].feature, LABELS[i].label, RH_LABEL_CSV, NULL), RH_OK);
+    rh_feature_notes_measure(n, 3, 12.5f, 0.01f, 1000);
+    rh_feature_notes_measure(n, 4, 0, 0, 1000);
+    assert_int_equal(rh_feature_notes_write(n, NULL), RH_OK);
+    rh_feature_notes_free(n);
+    rh_sae_free(s);
+}
+
+static void found_by_label(void **state)
+{
+    (void)state;
+    static const struct { const char *label; int32_t feature; const char *message, *hint; } cases[] = {
+        {"san francisco", 3, NULL, NULL}, {"heavy rain", 7, NULL, NULL}, {"CITY", 9, NULL, NULL}, {"snow", 6, NULL, NULL},
+        {"rain", -1, "2 features of '" SCOPE "' match \"rain\"", "write the number of the one you mean: s[5] \"rain\", s[10] \"rain\""},
+        {"rai", -1, "4 features of", "s[5] \"rain\", s[6] \"Rain and snow\", s[7] \"heavy rain\", s[10] \"rain\""},
+        {"sanfrancisco", -1, "no feature of '" SCOPE "' has the label \"sanfrancisco\"", "did you mean s[3] \"references to San Francisco\"?"},
+        {"xyzzy", -1, "has the label \"xyzzy\"", ""},
+    };
+    folder f = folder_new();
+    write_notes(f.path);
+    rh_concepts *c = new_concepts(NULL, f.path), *none = new_concepts(NULL, NULL);
+    const rh_resolver *r = rh_concepts_resolver(c), *of_none = rh_concepts_resolver(none);
+    rh_atom_spec spec = feature(SCOPE, -1, -1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rh_error err = {0};
+        int32_t got = -1;
+        rh_status status = r->find_feature(r->self, &spec, cases[i].label, strlen(cases[i].label), &got, &err);
+        if (got != cases[i].feature || status != (got < 0 ? RH_ENAME : RH_OK)) fail_msg("%s: %d, %s", cases[i].label, (int)got, err.message);
+        if (got < 0 && (!strstr(err.message, cases[i].message) || strcmp(cases[i].hint, strstr(err.hint, cases[i].hint) ? cases[i].hint : err.hint)))
+            fail_msg("%s: %s (%s)", cases[i].label, err.message, err.hint);
+    }
+    rh_error err = {0};
+    int32_t got;
+    assert_int_equal(of_none->find_feature(of_none->self, &spec, "rain", 4, &got, &err), RH_ENAME);
+    assert_non_null(strstr(err.message, "no labels are loaded for '" SCOPE "'"));
+    assert_non_null(strstr(err.hint, "import them"));
+    rh_concepts_free(c);
+    rh_concepts_free(none);
+    folder_remove(&f);
+}
+
+static void largest_activations(void **state)
+{
+    (void)state;
+    folder f = folder_new();
+    write_notes(f.path);
+    rh_concepts *c = new_concepts(NULL, f.path);
+    const struct { int32_t feature; rh_status status; const char *message; } cases[] = {
+        {3, RH_OK, ""}, {4, RH_EVALUE, "was never active in 1000 tokens"}, {5, RH_EVALUE, "nothing says how large feature 5 of"},
+        {14, RH_EVALUE, "there is no feature 14"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rh_atom_spec spec = feature(SCOPE, cases[i].feature, -1);
+        rh_atom_info info;
+        rh_error err;
+        spec.kind = RH_ATOM_MAX_ACT;
+        assert_int_equal(describe(c, &spec, &info, &err), cases[i].status);
+        assert_non_null(strstr(err.message, cases[i].message));
+        if (cases[i].status) continue;
+        assert_true(info.place == RH_PLACE_PINNED && info.layers[0] == 2 && info.hook == RH_RESID_POST);
+        const rh_resolver *r = rh_concepts_resolver(c);
+        float out = 0;
+        int32_t layer = 2, culprit;
+        const rh_atom_request q = {.spec = &spec, .hook = RH_RESID_POST, .n_layers = 1, .layers = &layer, .d = 1, .out = &out};
+        assert_int_equal(r->compute(r->self, &q, 1, &culprit, &err), RH_OK);
+        assert_true(out == 12.5f);
+    }
+    rh_concepts_free(c);
+    folder_remove(&f);
+}
+
+/* What acting through a feature takes: all of a top-k SAE, of others the rows; and transcoders between other hooks
+ * than the MLP's are refused. */
+static void acting(void **state)
+{
+    (void)state;
+    rh_concepts *c = new_concepts(NULL, NULL);
+    const rh_resolver *r = rh_concepts_resolver(c);
+    const struct { const char *path; int32_t layer; rh_sae_use use; } cases[] = {
+        {SCOPE, -1, RH_SAE_ROWS}, {SAES "topk-rescale", -1, RH_SAE_ENCODE}, {SAES "gated", -1, RH_SAE_ROWS},
+        {SAES "gemma-scope-2-270m-it/transcoder/layer_5_width_14_l0_small", 5, RH_SAE_ROWS},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rh_atom_spec spec = feature(cases[i].path, 3, cases[i].layer);
+        const rh_sae *s = NULL, *again = NULL;
+        rh_error err = {0};
+        if (r->acting_sae(r->self, &spec, &s, &err)) fail_msg("%s: %s", cases[i].path, err.message);
+        assert_int_equal(rh_sae_opened_for(s), cases[i].use);
+        assert_int_equal(r->acting_sae(r->self, &spec, &again, &err), RH_OK);
+        assert_ptr_equal(s, again);
+        int32_t which = -1;
+        const rh_sae *encoder = NULL;
+        assert_int_equal(rh_concepts_sae_of(&which, c, &spec, &err), RH_OK);
+        assert_int_equal(which, i);
+        assert_int_equal(rh_concepts_encoder(&encoder, c, which, &err), RH_OK);
+        assert_int_equal(rh_sae_opened_for(encoder), RH_SAE_ENCODE);
+        assert_string_equal(rh_concepts_sae(c, which).path, cases[i].path);
+    }
+    assert_int_equal(rh_concepts_n_saes(c), 4);
+    assert_int_equal(rh_concepts_sae(c, 3).reads, RH_MLP_IN);
+    assert_int_equal(rh_concepts_sae(c, 3).hook, RH_MLP_OUT);
+    rh_concepts_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(places), cmocka_unit_test(moved), cmocka_unit_test(refused),
-                                       cmocka_unit_test(rows_and_metadata)};
+                                       cmocka_unit_test(rows_and_metadata), cmocka_unit_test(found_by_label),
+                                       cmocka_unit_test(largest_activations), cmocka_unit_test(acting)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -26,6 +26,13 @@ static rh_status job(void *data, rh_error *err)
     rh_atom_request q = {.spec = &spec, .hook = RH_RESID_POST, .n_layers = 1, .layers = &layer, .d = 8, .out = out};
     status = r->describe(r->self, &spec, &info, err);
     if (!status) status = r->compute(r->self, &q, 1, &culprit, err);
+    const struct rh_sae *acting;
+    if (!status) status = r->acting_sae(r->self, &spec, &acting, err);
+    int32_t found;
+    rh_error none = {0};
+    if (!status && r->find_feature(r->self, &spec, "rain", 4, &found, &none) == RH_ENOMEM) status = rh_fail_nomem(err);
+    spec.kind = RH_ATOM_MAX_ACT;
+    if (!status && r->describe(r->self, &spec, &info, &none) == RH_ENOMEM) status = rh_fail_nomem(err);
     rh_concepts_free(c);
     return status;
 }

@@ -73,6 +73,14 @@ static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *ou
     *out = (rh_atom_info){.place = RH_PLACE_FLOATING};
     if (spec->kind == RH_ATOM_LOAD) return describe_load(spec, out, err);
     if (spec->kind == RH_ATOM_SAE) return describe_sae(spec, out, err);
+    if (spec->kind == RH_ATOM_MAX_ACT) {
+        if (spec->feature == 4) {
+            rh_fail(err, RH_EVALUE, "nothing says how large feature 4 of 's' becomes");
+            rh_hint(err, "measure it");
+            return RH_EVALUE;
+        }
+        return describe_sae(spec, out, err);
+    }
     if (spec->kind == RH_ATOM_RANDOM) {
         out->place = RH_PLACE_CONSTANT;
         return RH_OK;
@@ -104,6 +112,29 @@ static rh_status describe(void *self, const rh_atom_spec *spec, rh_atom_info *ou
     return RH_OK;
 }
 
+/* Feature 120353 is San Francisco, and two are about rain. */
+static rh_status find_feature(void *self, const rh_atom_spec *spec, const char *label, size_t len, int32_t *feature, rh_error *err)
+{
+    (void)self;
+    if (len == 13 && !memcmp(label, "san francisco", len)) {
+        *feature = 120353;
+        return RH_OK;
+    }
+    if (len == 4 && !memcmp(label, "rain", len)) {
+        rh_fail(err, RH_ENAME, "2 features of '%s' have this label", spec->name);
+        rh_hint(err, "%s[3], %s[17]", spec->name, spec->name);
+        return RH_ENAME;
+    }
+    return rh_fail(err, RH_ENAME, "no feature of '%s' has this label", spec->name);
+}
+
+static rh_status acting_sae(void *self, const rh_atom_spec *spec, const struct rh_sae **out, rh_error *err)
+{
+    if (spec->feature == 5) return rh_fail(err, RH_EUNSUPPORTED, "this SAE does not act");
+    *out = self;
+    return RH_OK;
+}
+
 static uint64_t seed_of(const rh_atom_spec *spec)
 {
     uint64_t h = (uint64_t)spec->kind * 1000003u + (uint64_t)spec->at * 101 + spec->chat + spec->seed * 7919 + (uint64_t)spec->feature * 104729;
@@ -123,7 +154,7 @@ void fake_vector(float *out, const rh_atom_spec *spec, rh_hook hook, int32_t lay
         if (strcmp(name, "zero.npy") == 0) out[j] = 0;
         if (strcmp(name, "huge.npy") == 0) out[j] = 3e38f;
         if (strcmp(name, "nan.csv") == 0) out[j] = NAN;
-        if (spec->kind == RH_ATOM_RESID_NORM) out[j] = 10 + fabsf(out[j]);
+        if (rh_atom_is_scalar(spec->kind)) out[j] = 10 + fabsf(out[j]);
         if (spec->kind == RH_ATOM_RESID_NORM && spec->quantile == 0.25) out[j] = INFINITY;
     }
 }
@@ -181,7 +212,8 @@ static rh_status survey(void *self, const rh_atom_request *requests, int32_t n, 
 void fake_init(fake_resolver *f)
 {
     *f = (fake_resolver){0};
-    f->resolver = (rh_resolver){.self = f, .n_layers = FAKE_LAYERS, .model_name = "fake", .describe = describe, .compute = compute, .survey = survey};
+    f->resolver = (rh_resolver){.self = f, .n_layers = FAKE_LAYERS, .model_name = "fake", .describe = describe, .compute = compute, .survey = survey,
+                                .find_feature = find_feature, .acting_sae = acting_sae};
     for (int h = 0; h < RH_N_HOOKS; h++) f->resolver.width[h] = h == RH_ATTN_Z ? FAKE_Z : FAKE_D;
 }
 

@@ -130,6 +130,56 @@ static void amounts_and_guards(void **state)
 }
 
 /* Each layer has its own vector, its own number and its own limit. */
+/* One feature, unscaled, is clamped by its activation; all else by its projection. */
+static void clamped_features(void **state)
+{
+    (void)state;
+    static const struct { const char *action; int feature; double amount; } cases[] = {
+        {"clamp s[3] at 2", 3, 2},         {"clamp f at -1", 7, -1},
+        {"clamp s[3] @ 31 at 0", 3, 0},    {"clamp 1*f at 2 on last", 7, 2},
+        {"clamp s[\"san francisco\"] at 1.5*norm(unit(f))", 120353, 1.5},
+        {"clamp unit(s[3]) at 2", -1, 2},  {"clamp 2*s[3] at 2", -1, 2},
+        {"clamp s[3, 4] at 2", -1, 2},     {"scale s[3] by 2", -1, 2},
+        {"cap s[3] at 2", -1, 2},          {"steer s[3]", -1, NAN},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        program x;
+        rh_program_input in = book("sae s = \"layer_31/params.npz\"; let f = s[7]");
+        in.expr = cases[i].action;
+        open_program(&x, &in);
+        const rh_eval_action *a = &x.e->actions[0];
+        const bool lone = strncmp(cases[i].action, "clamp s[3, 4]", 13) != 0;
+        assert_int_equal(a->of_feature.spec != NULL, lone);
+        if (lone) assert_true(a->of_feature.scale != 0 && (cases[i].feature < 0 || (a->of_feature.spec->feature == cases[i].feature && a->of_feature.scale == 1)));
+        if ((a->sae != NULL) != (cases[i].feature >= 0)) fail_msg("%s", cases[i].action);
+        if (a->sae) assert_int_equal(a->feature, cases[i].feature);
+        assert_true(isnan(cases[i].amount) || fabs(a->amount.scalar[0] - cases[i].amount) < 1e-6);
+        assert_int_equal(a->value.vector->layers[0], 31);
+        close_program(&x);
+    }
+}
+
+/* v = scale·row, through names and functions; anything else is a vector of its own. */
+static void multiples_of_a_feature(void **state)
+{
+    (void)state;
+    static const struct { const char *expr; int feature; double scale; } cases[] = {
+        {"s[3]", 3, 1}, {"2*s[3]", 3, 2}, {"-f/4", 7, -0.25}, {"mean(f, f)", 7, 1}, {"f + 2*f", 7, 3}, {"3*unit(2*f)/norm(f)*norm(f)", 7, 0},
+        {"norm(f)*unit(f)", 7, 1}, {"rescale(f, 2*norm(f))", 7, 2}, {"s[\"san francisco\"]*norm(s[3])/norm(s[3])", 120353, 1},
+        {"s[3] - f", -1, 0}, {"s[3, 4]", -1, 0}, {"dim(\"a.csv\") @ 31", -1, 0}, {"proj(f, s[3])", -1, 0}, {"reject(f, s[3])", -1, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        program x;
+        rh_program_input in = book("sae s = \"layer_31/params.npz\"; let f = s[7]");
+        in.expr = cases[i].expr;
+        open_program(&x, &in);
+        const rh_eval_feature *f = &x.e->actions[0].of_feature;
+        if ((f->spec ? f->spec->feature : -1) != cases[i].feature) fail_msg("%s", cases[i].expr);
+        if (f->spec && cases[i].scale && fabs(f->scale - cases[i].scale) > 1e-5) fail_msg("%s: %g", cases[i].expr, f->scale);
+        close_program(&x);
+    }
+}
+
 static void layer_by_layer(void **state)
 {
     (void)state;
@@ -518,7 +568,7 @@ int main(void)
 {
     if (chdir(RH_TEST_DATA "/../dsl") != 0) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(actions), cmocka_unit_test(amounts_and_guards), cmocka_unit_test(layer_by_layer), cmocka_unit_test(masks), cmocka_unit_test(contextual_words), cmocka_unit_test(statements_end),
+        cmocka_unit_test(actions), cmocka_unit_test(amounts_and_guards), cmocka_unit_test(clamped_features), cmocka_unit_test(multiples_of_a_feature), cmocka_unit_test(layer_by_layer), cmocka_unit_test(masks), cmocka_unit_test(contextual_words), cmocka_unit_test(statements_end),
         cmocka_unit_test(an_expression_with_a_book), cmocka_unit_test(includes), cmocka_unit_test(parts), cmocka_unit_test(names_beside),
         cmocka_unit_test(places_join), cmocka_unit_test(without_a_model), cmocka_unit_test(one_request_an_atom), cmocka_unit_test(compute_can_fail),
     };

@@ -95,6 +95,8 @@ static const linear_case LINEAR[] = {
     {"s[3, 17, 0]", NULL, 1, 31, RH_RESID_POST, 3, {S(3) 1}, S(17) 1}, S(0) 1}}},
     {"s[3, 17]/2 - f + t", NULL, 1, 31, RH_RESID_POST, 3, {S(3) -0.5}, S(17) 0.5}, T 1}}},
     {"s[3, 3]", NULL, 1, 31, RH_RESID_POST, 1, {S(3) 2}}},
+    {"s[\"san francisco\"]", NULL, 1, 31, RH_RESID_POST, 1, {S(120353) 1}}},
+    {"2*s[3, \"san francisco\"]", NULL, 1, 31, RH_RESID_POST, 2, {S(3) 2}, S(120353) 2}}},
     {"s[3] + sf", NULL, 1, 31, RH_RESID_POST, 2, {S(3) 1}, SF 1}}},
     {"z[5] - 2*a", NULL, 1, 20, RH_ATTN_Z, 2, {Z(5) 1}, A -2}}},
     {"mean(s20[1], a)", NULL, 1, 20, RH_RESID_POST, 2, {{.kind = RH_ATOM_SAE, .text = "params.npz", .name = "s20", .feature = 1, .c = 0.5}, A 0.5}}},
@@ -216,6 +218,40 @@ static void scalars_of_families(void **state)
 }
 
 /* resid_norm is asked for with width 1 at the hook and layers where it is used. */
+/* A number that lives where its feature does; the resolver is asked once for each feature. */
+static void max_acts(void **state)
+{
+    (void)state;
+    static const struct { const char *expr; rh_value_kind kind; rh_hook hook; int32_t layer, feature; double c; int asked; } cases[] = {
+        {"max_act(s[3])", RH_VALUE_SCALAR, RH_RESID_POST, 31, 3, 1, 1},
+        {"max_act(f)/2 + max_act(s[3])", RH_VALUE_SCALAR, RH_RESID_POST, 31, 3, 1.5, 1},
+        {"max_act(z[5]) @ 20.attn_z", RH_VALUE_SCALAR, RH_ATTN_Z, 20, 5, 1, 1},
+        {"max_act(s20[\"san francisco\"])", RH_VALUE_SCALAR, RH_RESID_POST, 20, 120353, 1, 1},
+        {"1.5*max_act(s[3])*unit(s[3])", RH_VALUE_VECTOR, RH_RESID_POST, 31, 3, 1.5, 2},
+        {"rescale(t, max_act(s[3]))", RH_VALUE_VECTOR, RH_RESID_POST, 31, 3, 1, 2},
+        {"rescale(a, max_act(s[3]))", RH_VALUE_VECTOR, RH_RESID_POST, 31, 3, 1, 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fake_resolver fake;
+        rh_program *p = NULL;
+        rh_evaluation *e = evaluate(&p, &fake, BOOK, cases[i].expr, NULL);
+        const rh_value *v = e->value;
+        const char *name = cases[i].layer == 31 ? "s" : cases[i].hook == RH_ATTN_Z ? "z" : "s20";
+        const rh_atom_spec spec = {.kind = RH_ATOM_MAX_ACT, .text = "params.npz", .prefix = "", .name = name, .feature = cases[i].feature};
+        float want;
+        fake_vector(&want, &spec, cases[i].hook, cases[i].layer, 1);
+        assert_int_equal(v->kind, cases[i].kind);
+        assert_int_equal(v->n_layers, v->kind == RH_VALUE_VECTOR ? v->n_layers : 1);
+        assert_int_equal(v->kind == RH_VALUE_VECTOR ? v->vector->layers[0] : v->layers[0], cases[i].layer);
+        assert_int_equal(v->kind == RH_VALUE_VECTOR ? v->vector->hook : v->hook, cases[i].hook);
+        const double got = v->kind == RH_VALUE_VECTOR ? rh_norm(v->vector->data, v->vector->d) : v->scalar[0];
+        if (fabs(got - cases[i].c * want) > 1e-5 * want) fail_msg("%s: %g, not %g", cases[i].expr, got, cases[i].c * want);
+        assert_int_equal(fake.n_requests, cases[i].asked);
+        rh_evaluation_free(e);
+        rh_program_free(p);
+    }
+}
+
 static void resid_norms(void **state)
 {
     (void)state;
@@ -506,7 +542,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_plans), cmocka_unit_test(free_and_random),     cmocka_unit_test(scalars),
-        cmocka_unit_test(scalars_of_families), cmocka_unit_test(resid_norms), cmocka_unit_test(random_trees),
+        cmocka_unit_test(scalars_of_families), cmocka_unit_test(resid_norms), cmocka_unit_test(max_acts), cmocka_unit_test(random_trees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@ static void parsing(void **state)
     (void)state;
     static const struct { const char *text; double value; int unit; } cases[] = {
         {"1", 1, RH_UNIT_X},          {"1.5x", 1.5, RH_UNIT_X},       {"-2", -2, RH_UNIT_X}, {" 0.2resid ", 0.2, RH_UNIT_RESID},
-        {"4sigma", 4, RH_UNIT_SIGMA}, {"-1e-1sigma", -0.1, RH_UNIT_SIGMA}, {"1e2", 100, RH_UNIT_X},
+        {"4sigma", 4, RH_UNIT_SIGMA}, {"1.5maxact", 1.5, RH_UNIT_MAXACT}, {"-1e-1sigma", -0.1, RH_UNIT_SIGMA}, {"1e2", 100, RH_UNIT_X},
         {"", 0, -1},  {"x", 0, -1},    {"1y", 0, -1}, {"1 x", 0, -1}, {"1residx", 0, -1}, {"nan", 0, -1}, {"inf", 0, -1},
         {"0x10", 0, -1}, {"1e999", 0, -1}, {"1..2", 0, -1}, {"resid", 0, -1}, {"--1", 0, -1},
     };
@@ -50,17 +50,19 @@ static void lists(void **state)
 static void factors(void **state)
 {
     (void)state;
-    static const struct { rh_strength s; double norm, median, sigma, want; } cases[] = {
-        {{2, RH_UNIT_X}, 0, NAN, NAN, 2},
-        {{0.2, RH_UNIT_RESID}, 4, 100, NAN, 5},
-        {{-3, RH_UNIT_SIGMA}, 6, NAN, 0.5, -0.25},
-        {{1, RH_UNIT_RESID}, 0, 100, NAN, NAN},
-        {{1, RH_UNIT_SIGMA}, 1, 100, 0, NAN},
-        {{1, RH_UNIT_SIGMA}, 1, 100, NAN, NAN},
+    static const struct { rh_strength s; double norm; rh_unit_figures figures; double want; } cases[] = {
+        {{2, RH_UNIT_X}, 0, {NAN, NAN, NAN}, 2},
+        {{0.2, RH_UNIT_RESID}, 4, {100, NAN, NAN}, 5},
+        {{-3, RH_UNIT_SIGMA}, 6, {NAN, 0.5, NAN}, -0.25},
+        {{1.5, RH_UNIT_MAXACT}, 2, {NAN, NAN, 40}, 30},
+        {{1, RH_UNIT_RESID}, 0, {100, NAN, NAN}, NAN},
+        {{1, RH_UNIT_SIGMA}, 1, {100, 0, 40}, NAN},
+        {{1, RH_UNIT_SIGMA}, 1, {100, NAN, 40}, NAN},
+        {{1, RH_UNIT_MAXACT}, 1, {100, 1, NAN}, NAN},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double got = 0;
-        rh_status status = rh_strength_factor(&got, cases[i].s, cases[i].norm, cases[i].median, cases[i].sigma, NULL);
+        rh_status status = rh_strength_factor(&got, cases[i].s, cases[i].norm, &cases[i].figures, NULL);
         if (isnan(cases[i].want) ? status != RH_EVALUE : status || fabs(got - cases[i].want) > 1e-12) fail_msg("case %d: %g", (int)i, got);
     }
 }
