@@ -77,7 +77,8 @@ static bool on_step(void *data, const rh_generation *g, int32_t n)
 static void steer_options(rh_steer_options *o, repl *r, stepping *s, int32_t stops[RH_MAX_STOPS])
 {
     const repl_flags *f = r->f;
-    *o = (rh_steer_options){.strengths = f->strengths.items, .n_strengths = (int32_t)f->strengths.n, .top_tokens = f->top_tokens};
+    *o = (rh_steer_options){.strengths = f->strengths.items, .n_strengths = (int32_t)f->strengths.n, .top_tokens = f->top_tokens,
+                            .concepts = r->concepts, .top_features = f->top_tokens};
     cli_prompt_options(&o->prompt, &f->prompt);
     o->generate.sampling = (rh_sampling){.temperature = f->temperature, .top_p = 1, .repetition = f->repetition, .penalty_last = -1,
                                          .seed = r->c->common.seed};

@@ -18,14 +18,14 @@ typedef struct steer_flags {
     cli_texts strengths, stops, watches;
     cli_auto_flags auto_;
     double temperature, top_p, min_p, repetition, frequency, presence;
-    int32_t top_k, penalty_last, max_tokens, top_tokens;
+    int32_t top_k, penalty_last, max_tokens, top_tokens, features;
     bool ignore_eos;
 } steer_flags;
 
 /* Greedy with a light repetition penalty: a small model loops without one, steered or not, and
  * then every difference is drowned. */
 static const steer_flags DEFAULTS = {
-    .top_p = 1, .repetition = 1.1, .penalty_last = -1, .max_tokens = 64, .top_tokens = 8};
+    .top_p = 1, .repetition = 1.1, .penalty_last = -1, .max_tokens = 64, .top_tokens = 8, .features = 8};
 
 /* ---- the parts of a run ------------------------------------------------------------------- */
 
@@ -103,6 +103,7 @@ static void steer_options(rh_steer_options *o, const cli *c, const steer_flags *
     o->watch_labels = f->watches.items;
     o->n_watches = (int32_t)w->n;
     o->top_tokens = f->top_tokens;
+    o->top_features = f->features;
 }
 
 static rh_status print_report(cli *c, const rh_steer_report *r, rh_error *err)
@@ -166,6 +167,7 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
 
     double extracted = cli_seconds();
     steer_options(&o, c, f, &w, &s);
+    o.concepts = e.concepts;
     stop_at_end_of_turn(&o, m, f, stops);
     status = set_strengths(&o, &factors, strengths, &e, m, expr, prompt, err);
     if (!status)
@@ -241,7 +243,8 @@ static const cli_option OPTIONS[] = {
      "multiplies the vectors of `steer`; several make a sweep in one batch (default 1). 0.2resid: 0.2 times the median norm "
      "of h at the site; 4sigma: 4 deviations of the pairs along the direction; 1.5maxact: 1.5 times what the feature "
      "writes at the largest activation measured", 0, 0, NULL},
-    {"watch", 0, CLI_TEXTS, AT(watches), "EXPR", "shade every token by its projection on EXPR; repeatable", 0, 0, NULL},
+    {"watch", 0, CLI_TEXTS, AT(watches), "EXPR", "shade every token by its projection on EXPR, or, if EXPR is a feature such as s[3], by "
+     "its activation; repeatable", 0, 0, NULL},
     CLI_PROMPT_OPTIONS(steer_flags, prompt),
     CLI_BOS_OPTIONS(steer_flags, prompt),
     {"max-tokens", 'n', CLI_INT, AT(max_tokens), "N", "tokens to generate (default 64)", 1, 1000000, NULL},
@@ -261,6 +264,8 @@ static const cli_option OPTIONS[] = {
     {"stop", 0, CLI_TEXTS, AT(stops), "TEXT", "end at this text; repeatable", 0, 0, NULL},
     {"ignore-eos", 0, CLI_FLAG, AT(ignore_eos), NULL, "go on behind the end of a turn", 0, 0, NULL},
     {"top-tokens", 0, CLI_INT, AT(top_tokens), "N", "how many rising and falling tokens to show (default 8)", 0, 1000, NULL},
+    {"features", 0, CLI_INT, AT(features), "N", "how many features switched on and off to show, of each SAE that the expression or the "
+     "book uses (default 8; 0: none, and nothing is encoded)", 0, 1000, NULL},
     {"auto", 0, CLI_FLAG, AT(auto_.on), NULL,
      "find layer and strength on neutral prompts, test them beside random directions, then run PROMPT", 0, 0, NULL},
     {"target", 0, CLI_TEXT, AT(auto_.target), "TEXT", "with --auto: what steered texts should hold", 0, 0, NULL},

@@ -60,6 +60,9 @@ int32_t rh_concepts_n_saes(const rh_concepts *c);
 rh_concept_sae rh_concepts_sae(const rh_concepts *c, int32_t i);
 /* The same for RH_SAE_ENCODE, opened at the first call and kept. */
 rh_status rh_concepts_encoder(const rh_sae **out, rh_concepts *c, int32_t i, rh_error *err);
+/* What the activation of spec's feature takes: opened for RH_SAE_ENCODE if it competes with the others (top-k), else
+ * for RH_SAE_ROWS. RH_EUNSUPPORTED: a transcoder between hooks where no action can. */
+rh_status rh_concepts_acting(const rh_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
 /* Which of them a feature's atom belongs to. */
 rh_status rh_concepts_sae_of(int32_t *i, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
 /* The largest activation kept of spec's feature; out may be NULL. RH_EVALUE: nobody measured it; the hint says how. */

@@ -195,8 +195,7 @@ static rh_status open_encoder(rh_named_sae *s, rh_error *err)
     return s->encoder ? RH_OK : rh_sae_open(&s->encoder, s->path, RH_SAE_ENCODE, err);
 }
 
-/* What one feature's activation takes: its rows, but where it competes with all others. */
-rh_status rh_named_sae_acting(const rh_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
+rh_status rh_concepts_acting(const rh_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err)
 {
     rh_named_sae *s = NULL;
     RH_TRY(get(&s, c, spec, err));

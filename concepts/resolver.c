@@ -186,7 +186,7 @@ static rh_status find_feature(void *self, const rh_atom_spec *spec, const char *
 
 static rh_status acting_sae(void *self, const rh_atom_spec *spec, const struct rh_sae **out, rh_error *err)
 {
-    return rh_named_sae_acting(out, self, spec, err);
+    return rh_concepts_acting(out, self, spec, err);
 }
 
 /* ---- life --------------------------------------------------------------------------------- */

@@ -80,7 +80,6 @@ rh_status rh_atom_fill_random(const rh_atom_request *r, rh_error *err);
 
 rh_status rh_named_sae_get(const rh_named_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
 void rh_named_sae_free(rh_named_sae *s);
-rh_status rh_named_sae_acting(const rh_sae **out, rh_concepts *c, const rh_atom_spec *spec, rh_error *err);
 rh_status rh_atom_fill_feature(rh_concepts *c, const rh_atom_request *r, rh_error *err);
 
 /* feature_find.c. RH_ENAME, RH_EVALUE: with a hint that says what there is, or how to come by it. */

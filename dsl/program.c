@@ -132,6 +132,7 @@ static void find_feature(rh_eval_feature *out, const rh_program *p, const rh_run
     const float *v = run->values[of].vector, *w = run->values[step].vector;
     const double ww = rh_dot(w, w, row->d);
     out->spec = &p->graph.atoms[row->atom].spec;
+    out->stored = of == step;
     out->scale = of == step ? 1 : ww > 0 ? rh_dot(v, w, row->d) / ww : 0;
 }
 
@@ -142,7 +143,7 @@ static rh_status take_feature(rh_eval_action *a, const rh_program *p, const rh_r
     const int32_t step = p->roots[from->roots[RH_ACTS_WITH]].step;
     rh_error why = {0};
     find_feature(&a->of_feature, p, run, step);
-    if (a->verb != RH_VERB_CLAMP || !a->of_feature.spec || p->plan.steps[step].op != RH_OP_ATOM) return RH_OK;
+    if (a->verb != RH_VERB_CLAMP || !a->of_feature.stored) return RH_OK;
     const rh_atom_spec *spec = a->of_feature.spec;
     a->feature = spec->feature;
     rh_status status = p->resolver->acting_sae(p->resolver->self, spec, &a->sae, &why);

@@ -82,7 +82,8 @@ typedef struct rh_eval_guard {
 /* A vector that is one feature's decoder row times a number, whatever names it went through. */
 typedef struct rh_eval_feature {
     const rh_atom_spec *spec;     /* NULL: it is not. Borrowed from the program */
-    double scale;                 /* 1: the row as stored */
+    double scale;
+    bool stored;                  /* the row as the SAE stores it, with nothing done to it */
 } rh_eval_feature;
 
 typedef struct rh_eval_action {

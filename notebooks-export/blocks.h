@@ -31,6 +31,9 @@ void rh_put_geometry(const rh_pen *p, const rh_geometry *g);
 /* shade.c */
 void rh_put_watches(const rh_pen *p, const rh_steer_report *r);
 
+/* features.c */
+void rh_put_switches(const rh_pen *p, const rh_steer_report *r);
+
 void rh_put_notes(const rh_pen *p, const char *notes);
 
 #endif

@@ -22,6 +22,12 @@ static int shade_of(double x, double lo, double hi)
     return at <= 0 ? 0 : at >= 1 ? N_SHADES - 1 : (int)(at * N_SHADES);
 }
 
+/* Where nothing is below 0, white is 0: the blue half means less than nothing. */
+static int shade_in(const rh_watch_track *t, double x)
+{
+    return t->activation && isfinite(x) ? shade_of(x, -t->hi, t->hi) : shade_of(x, t->lo, t->hi);
+}
+
 /* A track as clean text: token i ends at ends[i]. Bytes of a code point that several tokens share
  * belong to the first of them. */
 typedef struct shaded_text { rh_str text; size_t *ends; } shaded_text;
@@ -48,7 +54,7 @@ static bool make_text(shaded_text *s, const rh_pen *p, const rh_watch_track *t)
     size_t at = 0;
     for (int32_t i = 0; ok && i < t->n; i++) {
         while (at < raw_ends[i]) at += rh_clean_next(&s->text, raw.data + at, raw.len - at, RH_CLEAN_TEXT, p->unicode);
-        if (!p->colour) add_value(s, p, t->tokens[i].value);
+        if (!p->colour && !(t->activation && t->tokens[i].value == 0)) add_value(s, p, t->tokens[i].value);
         s->ends[i] = s->text.len;
         if (i + 1 < t->n && !t->tokens[i].generated && t->tokens[i + 1].generated) {
             rh_str_puts(&s->text, p->unicode ? " ▶ " : " >> ");
@@ -70,7 +76,7 @@ static void put_shaded(const rh_pen *p, const shaded_text *s, const rh_watch_tra
                           ? s->ends[i] + strlen(p->unicode ? " ▶ " : " >> ")
                           : s->ends[i];
         if (to > from) {
-            int k = shade_of(t->tokens[i].value, t->lo, t->hi);
+            int k = shade_in(t, t->tokens[i].value);
             rh_str_printf(p->out, "\x1b[48;5;%d;38;5;%dm", shades[k].back, shades[k].front);
             rh_str_add(p->out, s->text.data + from, to - from);
             rh_str_puts(p->out, "\x1b[0m");
@@ -107,10 +113,11 @@ static void put_scale(const rh_pen *p, const rh_watch_track *t)
     rh_spaces(p, 2);
     rh_put(p, RH_DIM, 0, rh_number(lo, p, t->lo));
     rh_str_puts(p->out, " ");
-    for (int k = 0; p->colour && k < N_SHADES; k++) rh_str_printf(p->out, "\x1b[48;5;%dm \x1b[0m", shades[k].back);
+    for (int k = t->activation ? N_SHADES / 2 : 0; p->colour && k < N_SHADES; k++) rh_str_printf(p->out, "\x1b[48;5;%dm \x1b[0m", shades[k].back);
     if (!p->colour) rh_put(p, RH_DIM, 0, "to");
     rh_str_puts(p->out, " ");
     rh_put(p, RH_DIM, 0, rh_number(hi, p, t->hi));
+    if (t->activation && !p->colour) rh_put(p, RH_DIM, 0, "; no number: 0");
     rh_put(p, RH_DIM, 0, p->unicode ? "; generated text follows ▶\n" : "; generated text follows >>\n");
 }
 
@@ -120,8 +127,8 @@ void rh_put_watches(const rh_pen *p, const rh_steer_report *r)
         const rh_watch_track *first = &r->runs[0].watches[k];
         char *label = rh_clean_line(p, first->label);
         rh_str head = {0};
-        rh_str_printf(&head, "projection of each token on %s, read at %d.%s", label, (int)first->layer,
-                      rh_hook_name(first->hook));
+        rh_str_printf(&head, "%s %s, read at %d.%s", first->activation ? "activation at each token of" : "projection of each token on",
+                      label, (int)first->layer, rh_hook_name(first->hook));
         if (head.data) rh_heading(p, head.data);
         put_scale(p, first);
         for (int32_t i = 0; i < r->n_runs; i++) {

@@ -72,6 +72,7 @@ static json_t *watches(rh_json *j, const rh_steer_run *run)
         const rh_watch_track *w = &run->watches[i];
         json_t *o = rh_json_object(j), *tokens = rh_json_array(j);
         rh_json_text(j, o, "expression", w->label);
+        rh_json_text(j, o, "value", w->activation ? "activation" : "projection");
         rh_json_place(j, o, w->layer, w->hook);
         rh_json_number(j, o, "lo", w->lo);
         rh_json_number(j, o, "hi", w->hi);
@@ -84,6 +85,43 @@ static json_t *watches(rh_json *j, const rh_steer_run *run)
             rh_json_push(j, tokens, t);
         }
         rh_json_set(j, o, "tokens", tokens);
+        rh_json_push(j, a, o);
+    }
+    return a;
+}
+
+static json_t *switched(rh_json *j, const rh_feature_switch *list, int32_t n)
+{
+    json_t *a = rh_json_array(j);
+    for (int32_t i = 0; i < n; i++) {
+        json_t *o = rh_json_object(j);
+        rh_json_integer(j, o, "feature", list[i].feature);
+        if (list[i].label) rh_json_text(j, o, "label", list[i].label);
+        else rh_json_set(j, o, "label", json_null());
+        rh_json_integer(j, o, "tokens", list[i].tokens);
+        rh_json_number(j, o, "largest", list[i].most);
+        rh_json_number(j, o, "sum", list[i].sum);
+        rh_json_push(j, a, o);
+    }
+    return a;
+}
+
+static json_t *features(rh_json *j, const rh_steer_run *run)
+{
+    json_t *a = rh_json_array(j);
+    for (int32_t i = 0; i < run->n_switches; i++) {
+        const rh_sae_switches *s = &run->switches[i];
+        json_t *o = rh_json_object(j);
+        rh_json_text(j, o, "sae", s->name);
+        rh_json_text(j, o, "path", s->path);
+        rh_json_place(j, o, s->layer, s->hook);
+        rh_json_integer(j, o, "n_tokens", s->n_tokens);
+        rh_json_number(j, o, "active_before", s->active_before);
+        rh_json_number(j, o, "active_after", s->active_after);
+        rh_json_integer(j, o, "total_on", s->total_on);
+        rh_json_integer(j, o, "total_off", s->total_off);
+        rh_json_set(j, o, "on", switched(j, s->on, s->n_on));
+        rh_json_set(j, o, "off", switched(j, s->off, s->n_off));
         rh_json_push(j, a, o);
     }
     return a;
@@ -112,6 +150,7 @@ static json_t *run_value(rh_json *j, const rh_steer_run *run)
     rh_json_set(j, o, "down", changes(j, run->first.down, run->first.n_down));
     rh_json_set(j, o, "next", next_shift(j, &run->next));
     rh_json_set(j, o, "watches", watches(j, run));
+    rh_json_set(j, o, "features", features(j, run));
     return o;
 }
 

@@ -77,6 +77,7 @@ rh_status rh_export_steer_text(rh_str *out, const rh_steer_report *r, const rh_t
     put_shifts(&pen, r);
     for (int32_t i = 0; i < r->n_geometry && !out->failed; i++) rh_put_geometry(&pen, &r->geometry[i]);
     rh_put_watches(&pen, r);
+    rh_put_switches(&pen, r);
     rh_put_notes(&pen, r->notes);
     put_footer(&pen, r);
     if (!out->failed) return RH_OK;

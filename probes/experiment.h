@@ -4,8 +4,8 @@
  *   generate   all runs in one batch: texts, logits at the last prompt token, states of the prompt
  *   shifts     logits at the first changed position, where that is another one
  *   surprisal  all texts through the unsteered model
- *   read       prompt and text again with the same actions: states at every token (watches, and
- *              projections of actions that act on generated tokens only)
+ *   read       prompt and text again with the same actions: states at every token (watches, projections
+ *              of actions that act on generated tokens only, and features switched: these without, too)
  * A pass after the first feeds prompt + generated tokens with the same n_prompt, so that masks cover
  * the positions they covered while decoding. */
 #ifndef RH_PROBES_EXPERIMENT_H
@@ -57,6 +57,9 @@ rh_status rh_read(const rh_model *m, const rh_reading *readings, int32_t n, rh_e
 
 /* watch.c: fills `watches` of all runs. */
 rh_status rh_watch_runs(rh_steer_run *runs, const rh_experiment *x, rh_error *err);
+
+/* features.c: fills `switches` of the steered runs. */
+rh_status rh_switched_features(rh_steer_run *runs, const rh_experiment *x, rh_error *err);
 
 /* projection.c */
 typedef struct rh_projector rh_projector;

@@ -45,6 +45,23 @@ static void geometry_free(rh_geometry *g, int32_t n)
     free(g);
 }
 
+static void list_free(rh_feature_switch *list, int32_t n)
+{
+    for (int32_t i = 0; list && i < n; i++) free(list[i].label);
+    free(list);
+}
+
+static void switches_free(rh_sae_switches *s, int32_t n)
+{
+    for (int32_t i = 0; s && i < n; i++) {
+        list_free(s[i].on, s[i].n_on);
+        list_free(s[i].off, s[i].n_off);
+        free(s[i].name);
+        free(s[i].path);
+    }
+    free(s);
+}
+
 static void run_free(rh_steer_run *r)
 {
     free(r->text);
@@ -54,6 +71,7 @@ static void run_free(rh_steer_run *r)
     free(r->guards);
     free(r->projections);
     watches_free(r->watches, r->n_watches);
+    switches_free(r->switches, r->n_switches);
 }
 
 void rh_steer_report_free(rh_steer_report *r)

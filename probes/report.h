@@ -15,12 +15,13 @@
 typedef struct rh_shaded { int32_t id; char *text; double value; bool generated; } rh_shaded;
 
 /* One --watch EXPR over one run's tokens, prompt included: h·û (the length of h's part inside,
- * for a span) at the watch's site, after the site's actions. */
+ * for a span) at the watch's site, after the site's actions. Of a feature alone: its activation. */
 typedef struct rh_watch_track {
     char *label;
     int32_t layer; rh_hook hook;
     rh_shaded *tokens; int32_t n;
     double lo, hi;               /* over all runs, for one scale; position 0 left out */
+    bool activation;
 } rh_watch_track;
 
 /* Of h on û at (layer, hook), over the prompt's tokens where the action acts (position 0 left out unless
@@ -50,6 +51,20 @@ typedef struct rh_shift {
  * layers, while the text was generated. */
 typedef struct rh_guard_count { int32_t action; int64_t tested, fired; } rh_guard_count;
 
+/* A feature that steering switched: tokens at which it is active only with it (or only without), the largest of its
+ * activations there and their sum. label NULL: it has none. */
+typedef struct rh_feature_switch { int32_t feature; char *label; int32_t tokens; double most, sum; } rh_feature_switch;
+
+/* One SAE, over a run's tokens but the first: the run's own text, read with its actions and without. */
+typedef struct rh_sae_switches {
+    char *name, *path;           /* as the book calls it */
+    int32_t layer; rh_hook hook; /* what the SAE reads */
+    int32_t n_tokens;
+    double active_before, active_after;        /* features a token */
+    rh_feature_switch *on, *off; int32_t n_on, n_off; /* by sum, the largest first */
+    int32_t total_on, total_off;               /* of which these are the first */
+} rh_sae_switches;
+
 typedef struct rh_steer_run {
     bool unsteered;              /* no actions at all. Strength 0 with an `ablate` is a run of its own */
     double strength;             /* 0: unsteered */
@@ -66,6 +81,7 @@ typedef struct rh_steer_run {
     rh_guard_count *guards; int32_t n_guards;  /* of the actions that have one */
     rh_projection *projections; int32_t n_projections;
     rh_watch_track *watches; int32_t n_watches;
+    rh_sae_switches *switches; int32_t n_switches; /* SAEs that an action can reach; none in the unsteered run */
 } rh_steer_run;
 
 /* Cosines between the named parts and the result, the last row; parts' shares of the result. */

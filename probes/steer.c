@@ -334,6 +334,7 @@ static rh_status run_experiment(rh_steer_report *out, rh_experiment *x, rh_error
     if (!status) status = rh_score_shifts(out->runs, x, err);
     if (!status) status = rh_score_surprisal(out->runs, x, NULL, err);
     if (!status) status = rh_watch_runs(out->runs, x, err);
+    if (!status) status = rh_switched_features(out->runs, x, err);
     for (int32_t r = 0; !status && r < x->n_runs; r++) rh_judge_collapse(&out->runs[r], out->runs[0].surprisal, out->n_vocab);
 done:
     rh_projector_free(p);

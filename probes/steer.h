@@ -13,6 +13,8 @@ typedef struct rh_steer_options {
     const rh_evaluation *const *watches;           /* bare_value evaluations, one a --watch */
     const char *const *watch_labels; int32_t n_watches;
     int32_t top_tokens;                            /* rises and falls to keep; < 0: 8 */
+    rh_concepts *concepts;                         /* where the SAEs are that expressions name; NULL: no features are looked at */
+    int32_t top_features;                          /* switched on and off, to keep of each SAE; 0: none are looked for */
 } rh_steer_options;
 
 /* Runs[0] is unsteered, then one run a strength in the order given. Strength 0 is the unsteered run

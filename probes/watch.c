@@ -1,4 +1,4 @@
-/* watch.c - `--watch EXPR`: every token of every run shaded by its projection.
+/* watch.c - `--watch EXPR`: every token of every run shaded by its projection, or by a feature's activation.
  *
  * Generation captures only the prompt. So prompt and text are read once more, each run with its own
  * actions and the same n_prompt, without logits, up to the deepest watched layer. What is captured is
@@ -6,14 +6,16 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "engine/sae_action.h"
 #include "probes/axis.h"
 #include "probes/diagnose.h"
 #include "probes/experiment.h"
 
 enum { STATE_BYTES = 128 * 1024 * 1024 }; /* of one pass; a longer run goes alone */
 
-/* All axes of all watches, each with its label. */
-typedef struct watch { rh_axis axis; char *label; } watch;
+/* All axes of all watches, each with its label. Of a feature the axis says where and how wide the state is that its
+ * SAE reads, and sae that it is one. */
+typedef struct watch { rh_axis axis; char *label; const rh_sae *sae; int32_t feature; } watch;
 typedef struct watches { watch *items; int32_t n; rh_axes *axes; int32_t n_axes; size_t width; } watches;
 
 static void watches_free(watches *w)
@@ -66,6 +68,26 @@ static rh_status add_watch(watches *w, const rh_experiment *x, const char *label
     return RH_OK;
 }
 
+static rh_status add_feature(watches *w, const rh_experiment *x, const char *label, const rh_atom_spec *spec, rh_error *err)
+{
+    const rh_sae *sae = NULL;
+    int32_t which;
+    RH_TRY(rh_concepts_acting(&sae, x->o->concepts, spec, err));
+    RH_TRY(rh_concepts_sae_of(&which, x->o->concepts, spec, err));
+    const rh_concept_sae s = rh_concepts_sae(x->o->concepts, which);
+    const rh_axis a = {.layer = s.layer, .hook = s.reads, .d = rh_sae_about(sae)->d_in};
+    if (a.d != rh_model_width(x->m, a.hook))
+        return rh_fail(err, RH_ESITE, "the watch '%s' reads %d numbers, and %s of this model has %d", label, (int)a.d, rh_hook_name(a.hook),
+                       (int)rh_model_width(x->m, a.hook));
+    watch *grown = rh_realloc_array(w->items, (size_t)w->n + 1, sizeof *grown);
+    char *text = grown ? rh_strdup(label) : NULL;
+    if (grown) w->items = grown;
+    if (!text) return rh_fail_nomem(err);
+    w->items[w->n++] = (watch){.axis = a, .label = text, .sae = sae, .feature = spec->feature};
+    w->width += (size_t)a.d;
+    return RH_OK;
+}
+
 static rh_status collect(watches *w, const rh_experiment *x, rh_error *err)
 {
     const rh_steer_options *o = x->o;
@@ -78,11 +100,27 @@ static rh_status collect(watches *w, const rh_experiment *x, rh_error *err)
             return rh_hinted(rh_fail(err, RH_EKIND, "the watch '%s' is a number", label),
                              err, "a watch needs a vector or a span, on which every token's state is projected");
         }
+        const rh_eval_feature *f = &o->watches[i]->of_feature;
+        if (f->stored && o->concepts) {
+            RH_TRY(add_feature(w, x, label, f->spec, err));
+            continue;
+        }
         w->n_axes = i + 1;
         RH_TRY(rh_axes_make(&w->axes[i], v, err));
         RH_TRY(add_watch(w, x, label, &w->axes[i], err));
     }
     return RH_OK;
+}
+
+/* values [n]: NaN where a state overflowed. */
+static rh_status activations(float *values, const watch *w, const rh_experiment *x, const float *states, int32_t n, rh_error *err)
+{
+    rh_sae_actor *actor = NULL;
+    RH_TRY(rh_sae_actor_new(&actor, w->sae, x->m->backend, err));
+    rh_status status = rh_sae_activation(values, actor, w->feature, states, n, err);
+    rh_sae_actor_free(actor);
+    for (int32_t i = 0; status == RH_EVALUE && i < n; i++) values[i] = NAN;
+    return status == RH_EVALUE ? RH_OK : status;
 }
 
 /* states [n, d], one row a token. */
@@ -94,15 +132,19 @@ static rh_status make_track(rh_watch_track *out, const watch *w, const rh_experi
     out->hook = w->axis.hook;
     out->label = rh_strdup(w->label);
     out->tokens = rh_calloc((size_t)n, sizeof *out->tokens);
-    if (!out->label || !out->tokens) return rh_fail_nomem(err);
-    for (int32_t i = 0; i < n; i++) {
+    out->activation = w->sae != NULL;
+    float *values = w->sae ? rh_calloc((size_t)n, sizeof *values) : NULL;
+    rh_status status = out->label && out->tokens && (values || !w->sae) ? RH_OK : rh_fail_nomem(err);
+    if (!status && values) status = activations(values, w, x, states, n, err);
+    for (int32_t i = 0; i < n && !status; i++) {
         int32_t id = x->tokens[run][i];
         out->tokens[i] = (rh_shaded){.id = id, .generated = i >= x->prompt.n, .text = rh_piece_text(x->m->tokenizer, id)};
         out->n = i + 1;
-        if (!out->tokens[i].text) return rh_fail_nomem(err);
-        out->tokens[i].value = rh_axis_project(&w->axis, states + (size_t)i * (size_t)w->axis.d);
+        if (!out->tokens[i].text) status = rh_fail_nomem(err);
+        out->tokens[i].value = values ? values[i] : rh_axis_project(&w->axis, states + (size_t)i * (size_t)w->axis.d);
     }
-    return RH_OK;
+    free(values);
+    return status;
 }
 
 /* Runs first..first+n-1 in one pass. */
@@ -153,7 +195,7 @@ done:
 static void set_scales(rh_steer_run *runs, int32_t n_runs)
 {
     for (int32_t k = 0; k < runs[0].n_watches; k++) {
-        double lo = INFINITY, hi = -INFINITY;
+        double lo = runs[0].watches[k].activation ? 0 : INFINITY, hi = -INFINITY;
         for (int32_t r = 0; r < n_runs; r++) {
             const rh_watch_track *t = &runs[r].watches[k];
             for (int32_t i = t->n > 1; i < t->n; i++) {

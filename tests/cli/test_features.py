@@ -97,6 +97,34 @@ def test_clamp(place):
     assert r["site"] == "1.resid_post" and [x["strength"] for x in r["runs"]] == [0, 1] and r["runs"][1]["kl"] > 0, r
 
 
+def test_watch_and_switches(place):
+    """A feature's activation at each token, and what came on and went off: from states traced with and without the action."""
+    write_sae(place, "sae-1")
+    place.write("book.rhumb", 'sae s = "sae-1"\n')
+    r = place.json("steer", WORDS, "3*s[3]", "-b", "book.rhumb", "-p", "The rain in rain", "-n", "1", "--watch", "s[2]", "--watch", "2*s[2]", "--exact")
+    plain, steered = states(place), states(place, "3*s[3]", "-b", "book.rhumb")
+    for run, h in zip(r["runs"], (plain, steered)):
+        first, second = run["watches"]
+        assert (first["value"], second["value"]) == ("activation", "projection"), run
+        got = [t["value"] for t in first["tokens"]][:len(h)]
+        assert all(abs(a - max(0.25 * sum(x), 0)) < 1e-4 for a, x in zip(got, h)), (got, h)
+    assert r["runs"][0]["features"] == []
+    (switched,) = r["runs"][1]["features"]
+    assert (switched["sae"], switched["path"], switched["layer"], switched["hook"]) == ("s", "sae-1", 1, "resid_post"), switched
+    assert switched["n_tokens"] == len(plain), switched  # one of them generated, and without the first
+    r = place.json("steer", WORDS, "3*s[3]", "-b", "book.rhumb", "-p", "The rain in rain", "-n", "1", "--features", "0")
+    assert r["runs"][1]["features"] == []
+    out = place.ok("steer", WORDS, "3*s[3]", "-b", "book.rhumb", "-p", "The rain in rain", "-n", "1", "--watch", "s[2]").out
+    assert "activation at each token of s[2], read at 1.resid_post" in out and "features of s that steering switched, at 1.resid_post" in out, out
+    # a book may name an SAE that nobody acts near: behind the action it is looked at, before it there is nothing to see
+    write_sae(place, "sae-0", "blocks.0.hook_resid_post")
+    place.write("book.rhumb", 'sae s = "sae-1"; sae e = "sae-0"\nlet a = e[1]\n')
+    r = place.json("steer", WORDS, "3*s[3]", "-b", "book.rhumb", "-p", "rain", "-n", "1")
+    assert [x["sae"] for x in r["runs"][1]["features"]] == ["s"], r["runs"][1]["features"]
+    r = place.json("steer", WORDS, "3*a", "-b", "book.rhumb", "-p", "rain", "-n", "1")
+    assert [x["sae"] for x in r["runs"][1]["features"]] == ["e"], r["runs"][1]["features"]  # s has no feature in use
+
+
 def test_sites(place):
     """A book beside the SAE, in a folder of its own: paths are the book's."""
     for name, hook in (("post", "blocks.1.hook_resid_post"), ("attn", "blocks.1.hook_attn_out"), ("silent", None)):

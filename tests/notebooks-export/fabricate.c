@@ -29,9 +29,9 @@ static rh_shaded tokens_steered[] = {
     {1, "<|im_start|>", 952, false}, {2, "Name", -6, false}, {3, " it", 94, false}, {6, " San", 97.1, true},
     {7, "\n\nFrancisco", 82, true}, {8, "\xF0\x9F", 80, true}, {9, "\x8C\x89", 20, true},
 };
-static rh_watch_track watch_plain[] = {{"sf", 16, RH_RESID_POST, tokens_plain, 5, -7.5, 97.1}};
-static rh_watch_track watch_steered[] = {{"sf", 16, RH_RESID_POST, tokens_steered, 7, -7.5, 97.1}};
-static rh_watch_track watch_strong[] = {{"sf", 16, RH_RESID_POST, tokens_steered, 4, -7.5, 97.1}};
+static rh_watch_track watch_plain[] = {{"sf", 16, RH_RESID_POST, tokens_plain, 5, -7.5, 97.1, false}};
+static rh_watch_track watch_steered[] = {{"sf", 16, RH_RESID_POST, tokens_steered, 7, -7.5, 97.1, false}};
+static rh_watch_track watch_strong[] = {{"sf", 16, RH_RESID_POST, tokens_steered, 4, -7.5, 97.1, false}};
 
 static int32_t ids[] = {4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
 

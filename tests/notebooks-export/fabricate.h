@@ -10,6 +10,8 @@ const rh_steer_report *fabricate_steer(void);
 const rh_steer_report *fabricate_hostile(void);
 /* Only the unsteered run. */
 const rh_steer_report *fabricate_plain(void);
+/* Two strengths of a feature: its activation watched, and features of two SAEs switched. */
+const rh_steer_report *fabricate_features(void);
 const rh_vec_report *fabricate_vector(void);
 const rh_vec_report *fabricate_scalar(void);
 const rh_vec_report *fabricate_span(void);

@@ -92,6 +92,30 @@ static void steer(void **state)
     json_decref(o);
 }
 
+static void features(void **state)
+{
+    (void)state;
+    rh_str text = {0};
+    assert_int_equal(rh_export_steer_json(&text, fabricate_features(), NULL), RH_OK);
+    json_t *o = parse(&text);
+    text_is(o, "runs.2.watches.0.value", "activation");
+    assert_true(json_is_null(at(o, "runs.2.watches.0.tokens.4.value")));
+    assert_int_equal(json_array_size(at(o, "runs.0.features")), 0);
+    assert_int_equal(json_array_size(at(o, "runs.2.features")), 2);
+    text_is(o, "runs.2.features.0.sae", "s");
+    text_is(o, "runs.2.features.0.path", "sae-16");
+    number_is(o, "runs.2.features.0.layer", 16);
+    text_is(o, "runs.2.features.1.hook", "mlp_in");
+    number_is(o, "runs.2.features.0.active_before", 31.75);
+    number_is(o, "runs.2.features.0.total_on", 14);
+    number_is(o, "runs.2.features.0.on.0.feature", 3);
+    number_is(o, "runs.2.features.0.on.0.tokens", 4);
+    number_is(o, "runs.2.features.0.on.0.largest", 49.2);
+    assert_true(json_is_null(at(o, "runs.2.features.0.on.1.label")));
+    text_is(o, "runs.2.features.0.off.0.label", "rain");
+    json_decref(o);
+}
+
 static void hostile(void **state)
 {
     (void)state;
@@ -157,6 +181,6 @@ static void vec(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(steer), cmocka_unit_test(hostile), cmocka_unit_test(vec)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(steer), cmocka_unit_test(features), cmocka_unit_test(hostile), cmocka_unit_test(vec)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

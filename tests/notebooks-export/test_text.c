@@ -77,6 +77,9 @@ static void steer_texts(void **state)
         {"hostile-90-ascii", fabricate_hostile(), {90, false, false}},
         {"hostile-90-colour", fabricate_hostile(), {90, true, true}},
         {"plain-80", fabricate_plain(), {80, false, true}},
+        {"features-80", fabricate_features(), {80, false, true}},
+        {"features-60-ascii", fabricate_features(), {60, false, false}},
+        {"features-80-colour", fabricate_features(), {80, true, true}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rh_str out = {0};

@@ -8,14 +8,25 @@
 
 #include "stage.h"
 #include "support/alloc_fail.h"
+#include "support/make_sae.h"
+#include "support/scratch.h"
 
-typedef struct job { stage steer, watch, vec; rh_steer_options o; } job;
+typedef struct job { stage steer, watch, vec, features; rh_steer_options o, with_features; } job;
 
 static rh_status steer(void *data, rh_error *err)
 {
     job *j = data;
     rh_steer_report *r = NULL;
     rh_status status = rh_probe_steer(&r, j->steer.m, j->steer.e, "expression", "the rain", &j->o, &j->steer.diags, err);
+    rh_steer_report_free(r);
+    return status;
+}
+
+static rh_status features(void *data, rh_error *err)
+{
+    job *j = data;
+    rh_steer_report *r = NULL;
+    rh_status status = rh_probe_steer(&r, j->features.m, j->features.e, "expression", "the rain", &j->with_features, &j->features.diags, err);
     rh_steer_report_free(r);
     return status;
 }
@@ -49,6 +60,30 @@ static void no_memory(void **state)
     j.o.n_watches = 1;
     assert_true(alloc_fail_each(steer, &j, 150) > 100);
     assert_true(alloc_fail_each(vec, &j, 100) > 10);
+    static const made_sae kind = {.architecture = "topk", .more = ", \"k\": 6", .hook = "blocks.1.hook_resid_post", .d_in = 32, .d_out = 32,
+                                  .d_sae = 20, .seed = 4};
+    scratch dir;
+    char book[700];
+    stage feature;
+    scratch_open(&dir);
+    const char *folder = scratch_path(&dir, "sae");
+    make_sae(folder, &kind);
+    snprintf(book, sizeof book, "sae s = \"%s\"\n", folder);
+    stage_open(&j.features, m, book, "clamp s[3] at 9", NULL, false);
+    stage_open(&feature, m, book, "s[3]", NULL, true);
+    const rh_evaluation *of_feature[] = {feature.e};
+    j.with_features = stage_options(2);
+    j.with_features.concepts = j.features.concepts;
+    j.with_features.top_features = 3;
+    j.with_features.watches = of_feature;
+    j.with_features.watch_labels = labels;
+    j.with_features.n_watches = 1;
+    assert_int_equal(features(&j, NULL), RH_OK); /* the SAE is opened once, and kept */
+    assert_true(alloc_fail_each(features, &j, 150) > 100);
+    made_sae_remove(folder);
+    scratch_close(&dir);
+    stage_close(&feature);
+    stage_close(&j.features);
     stage_close(&j.vec);
     stage_close(&j.watch);
     stage_close(&j.steer);
