@@ -2,7 +2,7 @@
  *
  *     bench_kernels [generic|avx2|avx512] [exact] [THREADS]
  *
- * For each storage type, in shapes of the two default models (NF4: of Gemma 2 9B): one token (GB/s of weights), 16
+ * For each storage type, in shapes of the two default models (NF4 and the last of BF16: of Gemma 2 9B): one token (GB/s of weights), 16
  * and 512 tokens (GFLOP/s, a multiply-add being two), then attention and the small
  * operations. The best of many repeats; nothing else should run meanwhile. */
 #include <math.h>
@@ -208,6 +208,7 @@ int main(int argc, char **argv)
     bench_type(be, RH_F32, 1536, 576, &m);
     bench_type(be, RH_F16, 1536, 576, &m);
     bench_type(be, RH_BF16, 1536, 576, &m);
+    bench_type(be, RH_BF16, 65536, 3584, &m);
     static const heads models[] = { { 9, 3, 64 }, { 4, 1, 256 } };
     for (int i = 0; i < 2; i++) {
         bench_attention(be, models[i], 1, 512, 0);

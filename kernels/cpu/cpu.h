@@ -53,6 +53,9 @@ typedef struct rh_xblock {
     int32_t minus, minus_first;  /* minus the sum of q; of its first 16 */
 } rh_xblock;
 
+#define RH_DOTS_PARAMS                                                                             \
+    float *out, size_t ldo, const uint8_t *const *w, rh_dtype type, int nw, const float *x, size_t ldx, int nx, int32_t cols
+
 /* Inner loops of one instruction set. */
 typedef struct rh_cpu_kernels {
     const char *name;
@@ -71,9 +74,9 @@ typedef struct rh_cpu_kernels {
                  const uint8_t *next);
 
     void (*dequantize)(float *out, const uint8_t *row, rh_dtype t, int64_t n);
-    /* out[t * ldo + r] = x[t] . w[r], t < nx, r < nw, over cols (a multiple of 16). */
-    void (*dots)(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
-                 size_t ldx, int nx, int32_t cols);
+    /* out[t * ldo + r] = x[t] . w[r], t < nx, r < nw <= 8, over cols; rows of F32, F16 or BF16, not aligned;
+     * x[t] zero from cols to a multiple of 16. A row gives the same bits in whichever type it has its values. */
+    void (*dots)(RH_DOTS_PARAMS);
     /* out[t * ldo + r] = x[t] . w[r] for rows of bf16 as they are in the file, t < nx, r < nw <= 8,
      * over cols; x[t] [2][ldx] is split (split_bf16). NULL where the processor has no product
      * of bf16 pairs: rows are expanded to float32 then. */

@@ -14,17 +14,38 @@ INLINE float sum8(__m256 v)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-/* nw rows by nx tokens (at most 4 by 2), each product with its own 8 running sums, so that the
- * order of a sum does not depend on the shape of the tile. */
-INLINE void dots_tile(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
-                      size_t ldx, int nx, int32_t cols)
+INLINE __m256 floats8(const uint8_t *p, rh_dtype type)
 {
+    if (type == RH_F32) return _mm256_loadu_ps((const float *)(const void *)p);
+    __m128i h = _mm_loadu_si128((const void *)p);
+    return type == RH_F16 ? _mm256_cvtph_ps(h) : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+
+/* The last n < 8 of a row, and zeros. */
+INLINE __m256 floats_left(const uint8_t *p, rh_dtype type, int n)
+{
+    uint8_t copy[32] = { 0 };
+    __builtin_memcpy(copy, p, (size_t)n * (type == RH_F32 ? 4 : 2));
+    return floats8(copy, type);
+}
+
+/* nw rows by nx tokens (at most 4 by 2), each product with its own 8 running sums, so that the
+ * order of a sum does not depend on the shape of the tile. The bytes `ahead` of each row are fetched
+ * meanwhile; 0: none. */
+INLINE void dots_tile(float *out, size_t ldo, const uint8_t *const *w, rh_dtype type, int nw, const float *x,
+                      size_t ldx, int nx, int32_t cols, size_t ahead)
+{
+    const size_t size = type == RH_F32 ? 4 : 2;
     __m256 acc[2][4];
     for (int t = 0; t < nx; t++)
         for (int r = 0; r < nw; r++) acc[t][r] = _mm256_setzero_ps();
     for (int32_t k = 0; k < cols; k += 8) {
         __m256 row[4];
-        for (int r = 0; r < nw; r++) row[r] = _mm256_loadu_ps(w + (size_t)r * ldw + k);
+        for (int r = 0; r < nw; r++) {
+            const uint8_t *at = w[r] + (size_t)k * size;
+            if (ahead && (size_t)k * size % 64 == 0) _mm_prefetch((const char *)((uintptr_t)at + ahead), _MM_HINT_T0);
+            row[r] = cols - k >= 8 ? floats8(at, type) : floats_left(at, type, cols - k);
+        }
         for (int t = 0; t < nx; t++) {
             __m256 xt = _mm256_loadu_ps(x + (size_t)t * ldx + k);
             for (int r = 0; r < nw; r++) acc[t][r] = _mm256_fmadd_ps(xt, row[r], acc[t][r]);
@@ -34,22 +55,31 @@ INLINE void dots_tile(float *out, size_t ldo, const float *w, size_t ldw, int nw
         for (int r = 0; r < nw; r++) out[(size_t)t * ldo + r] = sum8(acc[t][r]);
 }
 
-static void dots(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
-                 size_t ldx, int nx, int32_t cols)
+/* Rows that lie one after the other stream from memory, each from pages of its own: what runs ahead is the
+ * same place in the next four. */
+INLINE void dots_of(RH_DOTS_PARAMS)
 {
+    const size_t ahead = nw > 1 && w[1] > w[0] ? 4 * (size_t)(w[1] - w[0]) : 0;
     for (int t = 0; t < nx; t += 2, x += 2 * ldx, out += 2 * ldo) {
         bool two = t + 1 < nx;
         int r = 0;
         for (; r + 4 <= nw; r += 4) {
-            const float *wr = w + (size_t)r * ldw;
-            if (two) dots_tile(out + r, ldo, wr, ldw, 4, x, ldx, 2, cols);
-            else dots_tile(out + r, ldo, wr, ldw, 4, x, ldx, 1, cols);
+            if (two) dots_tile(out + r, ldo, w + r, type, 4, x, ldx, 2, cols, t ? 0 : ahead);
+            else dots_tile(out + r, ldo, w + r, type, 4, x, ldx, 1, cols, t ? 0 : ahead);
         }
         for (; r < nw; r++) {
-            const float *wr = w + (size_t)r * ldw;
-            if (two) dots_tile(out + r, ldo, wr, ldw, 1, x, ldx, 2, cols);
-            else dots_tile(out + r, ldo, wr, ldw, 1, x, ldx, 1, cols);
+            if (two) dots_tile(out + r, ldo, w + r, type, 1, x, ldx, 2, cols, 0);
+            else dots_tile(out + r, ldo, w + r, type, 1, x, ldx, 1, cols, 0);
         }
+    }
+}
+
+static void dots(RH_DOTS_PARAMS)
+{
+    switch (type) {
+    case RH_F16: dots_of(out, ldo, w, RH_F16, nw, x, ldx, nx, cols); break;
+    case RH_BF16: dots_of(out, ldo, w, RH_BF16, nw, x, ldx, nx, cols); break;
+    default: dots_of(out, ldo, w, RH_F32, nw, x, ldx, nx, cols);
     }
 }
 

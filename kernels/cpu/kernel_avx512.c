@@ -18,17 +18,27 @@ INLINE __m128 sums4(const __m512 a[4])
     return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
 }
 
+/* 16 columns of a row, or as many as m says, and zeros. */
+INLINE __m512 floats16(const uint8_t *p, rh_dtype type, __mmask16 m)
+{
+    if (type == RH_F32) return _mm512_maskz_loadu_ps(m, p);
+    __m256i h = _mm256_maskz_loadu_epi16(m, p);
+    return type == RH_F16 ? _mm512_cvtph_ps(h) : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
 /* 4 rows by nx tokens, of which the first nw rows are kept. Each product has its own 16 running
  * sums over columns, so that the order of a sum does not depend on the shape of the tile. */
-INLINE void dots_tile(float *out, size_t ldo, const float *const w[4], int nw, const float *x,
+INLINE void dots_tile(float *out, size_t ldo, const uint8_t *const w[4], rh_dtype type, int nw, const float *x,
                       size_t ldx, int nx, int32_t cols)
 {
+    const size_t size = type == RH_F32 ? 4 : 2;
     __m512 acc[6][4];
     for (int t = 0; t < nx; t++)
         for (int r = 0; r < 4; r++) acc[t][r] = _mm512_setzero_ps();
     for (int32_t k = 0; k < cols; k += 16) {
+        __mmask16 m = cols - k >= 16 ? 0xffff : (__mmask16)((1u << (cols - k)) - 1);
         __m512 row[4];
-        for (int r = 0; r < 4; r++) row[r] = _mm512_loadu_ps(w[r] + k);
+        for (int r = 0; r < 4; r++) row[r] = floats16(w[r] + (size_t)k * size, type, m);
         for (int t = 0; t < nx; t++) {
             __m512 xt = _mm512_loadu_ps(x + (size_t)t * ldx + k);
             for (int r = 0; r < 4; r++) acc[t][r] = _mm512_fmadd_ps(xt, row[r], acc[t][r]);
@@ -38,23 +48,38 @@ INLINE void dots_tile(float *out, size_t ldo, const float *const w[4], int nw, c
         _mm_mask_storeu_ps(out + (size_t)t * ldo, (__mmask8)((1 << nw) - 1), sums4(acc[t]));
 }
 
-static void dots(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
-                 size_t ldx, int nx, int32_t cols)
+/* The rows from r on; what is missing of four is row r again. Returns how many there are. */
+INLINE int four_rows(const uint8_t *rows[4], const uint8_t *const *w, int r, int nw)
+{
+    int n = nw - r < 4 ? nw - r : 4;
+    for (int i = 0; i < 4; i++) rows[i] = w[i < n ? r + i : r];
+    return n;
+}
+
+INLINE void dots_of(RH_DOTS_PARAMS)
 {
     for (int t = 0; t < nx; t += 6, x += 6 * ldx, out += 6 * ldo) {
         for (int r = 0; r < nw; r += 4) {
-            const float *rows[4];
-            int n = nw - r < 4 ? nw - r : 4;
-            for (int i = 0; i < 4; i++) rows[i] = w + (size_t)(i < n ? r + i : r) * ldw;
+            const uint8_t *rows[4];
+            int n = four_rows(rows, w, r, nw);
             switch (nx - t) {
-            case 1: dots_tile(out + r, ldo, rows, n, x, ldx, 1, cols); break;
-            case 2: dots_tile(out + r, ldo, rows, n, x, ldx, 2, cols); break;
-            case 3: dots_tile(out + r, ldo, rows, n, x, ldx, 3, cols); break;
-            case 4: dots_tile(out + r, ldo, rows, n, x, ldx, 4, cols); break;
-            case 5: dots_tile(out + r, ldo, rows, n, x, ldx, 5, cols); break;
-            default: dots_tile(out + r, ldo, rows, n, x, ldx, 6, cols); break;
+            case 1: dots_tile(out + r, ldo, rows, type, n, x, ldx, 1, cols); break;
+            case 2: dots_tile(out + r, ldo, rows, type, n, x, ldx, 2, cols); break;
+            case 3: dots_tile(out + r, ldo, rows, type, n, x, ldx, 3, cols); break;
+            case 4: dots_tile(out + r, ldo, rows, type, n, x, ldx, 4, cols); break;
+            case 5: dots_tile(out + r, ldo, rows, type, n, x, ldx, 5, cols); break;
+            default: dots_tile(out + r, ldo, rows, type, n, x, ldx, 6, cols); break;
             }
         }
+    }
+}
+
+static void dots(RH_DOTS_PARAMS)
+{
+    switch (type) {
+    case RH_F16: dots_of(out, ldo, w, RH_F16, nw, x, ldx, nx, cols); break;
+    case RH_BF16: dots_of(out, ldo, w, RH_BF16, nw, x, ldx, nx, cols); break;
+    default: dots_of(out, ldo, w, RH_F32, nw, x, ldx, nx, cols);
     }
 }
 
@@ -100,8 +125,7 @@ static void bf16_dots(float *out, size_t ldo, const uint8_t *const *w, int nw, c
     for (int t = 0; t < nx; t += 6, x += 12 * ldx, out += 6 * ldo) {
         for (int r = 0; r < nw; r += 4) {
             const uint8_t *rows[4];
-            int n = nw - r < 4 ? nw - r : 4;
-            for (int i = 0; i < 4; i++) rows[i] = w[i < n ? r + i : r];
+            int n = four_rows(rows, w, r, nw);
             switch (nx - t) {
             case 1: bf16_tile(out + r, ldo, rows, n, x, ldx, 1, cols); break;
             case 2: bf16_tile(out + r, ldo, rows, n, x, ldx, 2, cols); break;

@@ -123,12 +123,19 @@ static void panels(float *out, size_t ldo, const uint8_t *panel, size_t panel_by
     }
 }
 
-static void dots(float *out, size_t ldo, const float *w, size_t ldw, int nw, const float *x,
-                 size_t ldx, int nx, int32_t cols)
+static void dots(RH_DOTS_PARAMS)
 {
-    for (int t = 0; t < nx; t++)
-        for (int r = 0; r < nw; r++)
-            out[(size_t)t * ldo + r] = dot(x + (size_t)t * ldx, w + (size_t)r * ldw, cols);
+    enum { PIECE = 256 };
+    size_t size = rh_row_bytes(type, 1);
+    for (int r = 0; r < nw; r++) {
+        for (int t = 0; t < nx; t++) out[(size_t)t * ldo + r] = 0;
+        for (int32_t k = 0; k < cols; k += PIECE) {
+            float piece[PIECE];
+            int32_t n = cols - k < PIECE ? cols - k : PIECE;
+            dequantize_row(piece, w[r] + (size_t)k * size, type, n);
+            for (int t = 0; t < nx; t++) out[(size_t)t * ldo + r] += dot(x + (size_t)t * ldx + k, piece, n);
+        }
+    }
 }
 
 static void split_bf16(uint16_t *out, size_t ldo, const float *x, int32_t cols)

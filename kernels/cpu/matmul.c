@@ -10,6 +10,7 @@
  *   panels  x is quantised to 16 bits in blocks of 32, once for all targets, and multiplied
  *           with the integer codes of 16 rows at a time; a stream is packed just before;
  *   rows    a few rows are expanded to float32 in scratch and multiplied with x as it is; rows of
+ *           floats are multiplied as they are where few tokens would not earn the expansion back, and
  *           bf16, where the processor multiplies pairs of them, stay as they are, and x is split
  *           into two bf16 whose sum is x to 2^-18.
  * The work of all targets is cut into items, (a tile of tokens) x (a group of rows of one
@@ -20,6 +21,7 @@ enum {
     TOKENS = 64,      /* a tile: its quantised rows stay in L2 while all panels pass */
     FLOAT_TOKENS = 128,
     FLOAT_ROWS = 8,   /* rows expanded at a time */
+    FEW_TOKENS = 4,   /* for which half floats are widened anew, two tokens at a time */
     QUANTIZE_ROWS = 8, /* an item of quantising x */
     STREAM_PANELS = 2, /* packed at a time: they stay in L1 or L2 */
     TILE = 2048,      /* floats of one result tile */
@@ -131,18 +133,33 @@ static void bf16_item(const job *j, const rh_matmul_target *t, int32_t t0, int32
     }
 }
 
+/* Rows r .. r + n - 1 as dots takes them: as they are, or expanded into own. Returns their type. */
+static rh_dtype rows_at(const uint8_t *rows[FLOAT_ROWS], const job *j, const rh_weight *w, int32_t r, int32_t n,
+                        float *own)
+{
+    bool as_they_are = w->type == RH_F32 || ((w->type == RH_F16 || w->type == RH_BF16) && j->n <= FEW_TOKENS);
+    for (int32_t i = 0; i < n; i++) {
+        rows[i] = rh_cpu_row(w, r + i);
+        if (as_they_are) continue;
+        float *row = own + (size_t)i * j->ldx;
+        j->k->dequantize(row, rows[i], w->type, j->cols);
+        rows[i] = (const uint8_t *)row;
+    }
+    return as_they_are ? w->type : RH_F32;
+}
+
 static void float_item(const job *j, const rh_matmul_target *t, int32_t t0, int32_t r0, int32_t r1,
-                       float *rows_own)
+                       float *own)
 {
     float tile[TILE];
     int32_t n = min32(j->n - t0, FLOAT_TOKENS);
     const float *x = j->x + (size_t)t0 * j->ldx;
     for (int32_t r = r0; r < r1; r += FLOAT_ROWS) {
-        int32_t rows = min32(r1 - r, FLOAT_ROWS);
-        for (int32_t i = 0; i < rows; i++)
-            j->k->dequantize(rows_own + (size_t)i * j->ldx, rh_cpu_row(t->w, r + i), t->w->type, j->cols);
-        j->k->dots(tile, FLOAT_ROWS, rows_own, j->ldx, (int)rows, x, j->ldx, (int)n, (int32_t)j->ldx);
-        store(t, tile, FLOAT_ROWS, t0, n, r, rows);
+        const uint8_t *rows[FLOAT_ROWS];
+        int32_t n_rows = min32(r1 - r, FLOAT_ROWS);
+        rh_dtype type = rows_at(rows, j, t->w, r, n_rows, own);
+        j->k->dots(tile, FLOAT_ROWS, rows, type, (int)n_rows, x, j->ldx, (int)n, j->cols);
+        store(t, tile, FLOAT_ROWS, t0, n, r, n_rows);
     }
 }
 
@@ -211,7 +228,6 @@ static rh_status prepare(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
     p += threads * j->own_bytes;
     if (pad) {
         float *padded = (float *)p;
-        memset(j->own, 0, threads * j->own_bytes); /* rows are expanded up to cols only */
         memset(padded, 0, pad);
         for (size_t i = 0; i < n; i++)
             memcpy(padded + i * j->ldx, x->data + i * (size_t)j->cols, (size_t)j->cols * sizeof(float));
