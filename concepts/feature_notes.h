@@ -10,6 +10,9 @@
 /* SHA-256 over shapes, biases, thresholds and sampled decoder rows: 64 hex digits. s opened for RH_SAE_ROWS or more. */
 rh_status rh_sae_fingerprint(char out[65], const rh_sae *s, rh_error *err);
 
+/* "google/gemma-2-9b-it" and "Gemma 2 9B IT Q4_K_M.gguf" are one name, as far as the shorter goes. */
+bool rh_model_names_agree(const char *a, const char *b);
+
 typedef enum rh_label_source { RH_LABEL_NONE = 0, RH_LABEL_NEURONPEDIA, RH_LABEL_CSV, RH_LABEL_AUTO } rh_label_source;
 const char *rh_label_source_name(rh_label_source s); /* "neuronpedia", … */
 

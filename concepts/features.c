@@ -59,7 +59,7 @@ static rh_status fits_model(const rh_named_sae *s, const rh_model *m, rh_error *
 }
 
 /* "google/gemma-2-9b-it" and "Gemma 2 9B IT Q4_K_M.gguf" say the same as far as the shorter goes: letters and digits. */
-static bool names_agree(const char *a, const char *b)
+bool rh_model_names_agree(const char *a, const char *b)
 {
     const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
     if (slash_a) a = slash_a + 1;
@@ -76,7 +76,7 @@ static bool names_agree(const char *a, const char *b)
 static rh_status warn_of_model(rh_concepts *c, const rh_named_sae *s, rh_error *err)
 {
     const char *trained_on = rh_sae_about(s->sae)->model;
-    if (!c->model || !trained_on[0] || names_agree(trained_on, c->model->name)) return RH_OK;
+    if (!c->model || !trained_on[0] || rh_model_names_agree(trained_on, c->model->name)) return RH_OK;
     return rh_concepts_warn(c, err, "%s was trained on %.80s, and this is %.80s: its features may mean nothing here", s->path, trained_on, c->model->name);
 }
 
