@@ -38,7 +38,14 @@ rh_status rh_sae_seat(rh_seat *out, const rh_sae *s, const char *path, const rh_
                      err, "--force-model reads it all the same");
 }
 
-int32_t rh_feature_bos(const rh_model *m) { return m->tokenizer ? rh_tokenizer_bos(m->tokenizer) : -1; }
+/* SmolLM2's BOS is <|im_start|>, which its texts never began with: behind it a token keeps a norm five times its own. */
+int32_t rh_feature_bos(const rh_model *m)
+{
+    const rh_tokenizer *t = m->tokenizer;
+    if (!t) return -1;
+    const int32_t bos = rh_tokenizer_bos(t), separator = rh_tokenizer_adds_bos(t) ? -1 : rh_tokenizer_find(t, "<|endoftext|>");
+    return separator >= 0 ? separator : bos;
+}
 
 rh_status rh_feature_ids(rh_tokens *out, const rh_model *m, const char *text, size_t len, rh_error *err)
 {

@@ -13,9 +13,10 @@ typedef struct rh_seat { int32_t layer; rh_hook in, out; } rh_seat;
  * layer, or its states are not as wide. RH_EMODEL: trained on a model of another name, unless `force`. */
 rh_status rh_sae_seat(rh_seat *out, const rh_sae *s, const char *path, const rh_model *m, int32_t layer, bool force, rh_error *err);
 
-/* BOS, where the vocabulary has one, and the text: models keep something else at the first position than its token.
- * Appends. RH_EUNSUPPORTED: the model has no tokenizer. RH_EVALUE: the text is not UTF-8. */
+/* What documents began with when the model was trained, and the text: models keep something else at the first position
+ * than its token. Appends. RH_EUNSUPPORTED: the model has no tokenizer. RH_EVALUE: the text is not UTF-8. */
 rh_status rh_feature_ids(rh_tokens *out, const rh_model *m, const char *text, size_t len, rh_error *err);
-int32_t rh_feature_bos(const rh_model *m); /* -1: none; then the first token is not read */
+/* BOS where the tokenizer puts one, else <|endoftext|>, else BOS; -1: none, and then the first token is not read. */
+int32_t rh_feature_bos(const rh_model *m);
 
 #endif
