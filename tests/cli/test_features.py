@@ -125,6 +125,30 @@ def test_watch_and_switches(place):
     assert [x["sae"] for x in r["runs"][1]["features"]] == ["e"], r["runs"][1]["features"]  # s has no feature in use
 
 
+def test_forecast(place):
+    write_sae(place, "sae-1")
+    place.write("book.rhumb", f'model "{WORDS}"; sae s = "sae-1"\nlet f = s[3]\n')
+    forecast = ["near", "sae-1", "f", "-b", "book.rhumb", "--forecast", "-p", "The rain in the city"]
+    plain = place.json(*forecast[:5])
+    r = place.json(*forecast, "--strength", "20", "--max-tokens", "6", "--top", "4")
+    assert "forecast" not in plain and [x["feature"] for x in r["decoder"]] == [x["feature"] for x in plain["decoder"]][:4]
+    f = r["forecast"]
+    assert (f["layer"], f["hook"], f["strength"], f["n_generated"]) == (1, "resid_post", 20, 6), f
+    for d in (f["on"], f["off"]):
+        assert d["both"] <= min(d["forecast"], d["fact"]) and len(d["features"]) <= 4, d
+        assert d["precision"] == (d["both"] / d["forecast"] if d["forecast"] else None), d
+    push = 20 * 0.25 * sum(row(3))
+    assert all(abs(x["push"] - push) < 1e-4 for d in ("on", "off") for x in f[d]["features"] + f[d]["missed"]), f
+    assert f["on"]["features"] or f["off"]["features"] or f["on"]["missed"] or f["off"]["missed"], f
+    out = place.ok(*forecast, "--strength", "0.5resid", "-m", WORDS, "--max-tokens", "6").out
+    assert "decoder row" in out and "features will come on" in out and "precision" in out and "push: what steering adds" in out, out
+    expect(place, [(["near", "sae-1", "f", "-b", "book.rhumb", "--strength", "3"], 2, ["rhumb: error: --prompt and --strength belong to --forecast"]),
+                   (["near", "sae-1", "f", "-b", "book.rhumb", "--forecast"], 2, ["rhumb: error: --forecast needs a prompt"]),
+                   (forecast + ["--strength", "3sigma"], 2, ["rhumb: error: --forecast takes no strength in sigma"]), (forecast + ["--strength", "much"], 2, ["rhumb: error: 'much' is not a strength"]),
+                   (forecast + ["--strength", "1maxact"], 1, ["rhumb: error: nothing says how large feature 3 of 'sae-1' becomes"]),
+                   (["near", "sae-1", "free(random(3))", "--forecast", "-p", "rain"], 2, ["rhumb: error: --forecast steers a model, and none is given"])])
+
+
 def test_sites(place):
     """A book beside the SAE, in a folder of its own: paths are the book's."""
     for name, hook in (("post", "blocks.1.hook_resid_post"), ("attn", "blocks.1.hook_attn_out"), ("silent", None)):

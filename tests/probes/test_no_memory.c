@@ -6,12 +6,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "probes/forecast.h"
 #include "stage.h"
 #include "support/alloc_fail.h"
 #include "support/make_sae.h"
 #include "support/scratch.h"
 
-typedef struct job { stage steer, watch, vec, features; rh_steer_options o, with_features; } job;
+typedef struct job { stage steer, watch, vec, features; rh_steer_options o, with_features; rh_sae *sae; } job;
 
 static rh_status steer(void *data, rh_error *err)
 {
@@ -28,6 +29,16 @@ static rh_status features(void *data, rh_error *err)
     rh_steer_report *r = NULL;
     rh_status status = rh_probe_steer(&r, j->features.m, j->features.e, "expression", "the rain", &j->with_features, &j->features.diags, err);
     rh_steer_report_free(r);
+    return status;
+}
+
+static rh_status forecast(void *data, rh_error *err)
+{
+    job *j = data;
+    rh_forecast *f = NULL;
+    const rh_forecast_options o = {.strength = 40, .generate = j->with_features.generate, .top = 3};
+    rh_status status = rh_forecast_make(&f, j->features.m, j->sae, 1, RH_RESID_POST, j->features.e->actions[0].value.vector->data, "v", "the rain", &o, err);
+    rh_forecast_free(f);
     return status;
 }
 
@@ -80,6 +91,9 @@ static void no_memory(void **state)
     j.with_features.n_watches = 1;
     assert_int_equal(features(&j, NULL), RH_OK); /* the SAE is opened once, and kept */
     assert_true(alloc_fail_each(features, &j, 150) > 100);
+    assert_int_equal(rh_sae_open(&j.sae, folder, RH_SAE_ENCODE, NULL), RH_OK);
+    assert_true(alloc_fail_each(forecast, &j, 100) > 50);
+    rh_sae_free(j.sae);
     made_sae_remove(folder);
     scratch_close(&dir);
     stage_close(&feature);
