@@ -94,6 +94,10 @@ typedef struct rh_sae_coder rh_sae_coder; /* owner: rh_sae_coder_free */
 rh_status rh_sae_coder_new(rh_sae_coder **out, const rh_sae *s, rh_backend *be, rh_error *err);
 void rh_sae_coder_free(rh_sae_coder *c);
 
+/* A large SAE's products are not all computed: codes of a byte, made at the first encode, rule most of them out.
+ * What is active is the same to the bit; after this every product is computed, for a check or a comparison. */
+void rh_sae_coder_compute_all(rh_sae_coder *c);
+
 /* x [n, d_in], float32 throughout. RH_EVALUE: a row is not finite, or cannot be normalised. */
 rh_status rh_sae_encode(rh_sae_active *out, rh_sae_coder *c, const float *x, int32_t n, rh_error *err);
 /* recon [f->n, d_out], summed in double. x [f->n, d_in] is what was encoded: needed where

@@ -59,6 +59,8 @@ void rh_sae_matrix_free(rh_sae_matrix *m);
 typedef struct rh_sae_normal { double scale, back, shift; } rh_sae_normal;
 rh_status rh_sae_normal_of(rh_sae_normal *out, const rh_sae_facts *f, const float *x, int64_t row, rh_error *err);
 
+bool rh_sae_screened(const rh_sae_facts *f); /* sae_encode.c: is it large enough for codes to pay? */
+
 /* sae_matrix.c: rows of a matrix, whichever way it lies. */
 void rh_sae_matrix_row(float *out, const rh_sae_matrix *m, int32_t r);
 /* columns first .. first+n-1 as rows: out [n, rows] */

@@ -19,6 +19,7 @@
 typedef struct rh_backend rh_backend; /* context: threads, streams, scratch */
 typedef struct rh_buf rh_buf;         /* device memory */
 typedef struct rh_weight rh_weight;   /* a matrix [rows, cols] in the backend's own layout */
+typedef struct rh_screen rh_screen;   /* the same in few bits, beside the matrix itself */
 
 /* What an action does to the projection on a unit direction. */
 typedef enum rh_move { RH_MOVE_SCALE = 0, RH_MOVE_CAP, RH_MOVE_CLAMP } rh_move;
@@ -53,6 +54,23 @@ typedef struct rh_attention_params {
     float softcap;   /* 0: none; s = cap*tanh(s/cap) */
     rh_dtype kv;     /* of K and V: RH_F32 or RH_F16 */
 } rh_attention_params;
+
+/* What a screen lets through: of input t the rows row[start[t] .. start[t+1]), ascending, and p, their
+ * products with it. Zero to start; rh_hits_free. */
+typedef struct rh_hits {
+    size_t *start; /* [n+1] */
+    int32_t *row;
+    float *p;
+    size_t computed; /* products that the few bits left open */
+} rh_hits;
+void rh_hits_free(rh_hits *h);
+
+/* A level for each row and input that a product must exceed: base[row] + gain[row] * floor[t]. */
+typedef struct rh_screen_level {
+    const float *base;  /* [rows] */
+    const float *gain;  /* [rows], not negative; NULL: base alone */
+    const float *floor; /* [n], with gain */
+} rh_screen_level;
 
 typedef struct rh_ops {
     const char *name; /* "cpu/avx512", … */
@@ -90,6 +108,15 @@ typedef struct rh_ops {
     /* All targets share x [n, cols]; cols are equal. */
     rh_status (*matmul)(rh_backend *be, const rh_buf *x, int32_t n,
                         const rh_matmul_target *targets, int32_t n_targets, rh_error *err);
+
+    /* A matrix of which only those products are wanted that exceed a level: few. Data and type as in
+     * weight_new (no blocks); finite. The data must stay. hits: all rows whose product, as matmul has it to the
+     * bit, exceeds its level, and none else but of equals; x [n, cols] finite. */
+    rh_status (*screen_new)(rh_backend *be, rh_screen **out, const void *data, rh_dtype t, int32_t rows, int32_t cols,
+                            rh_error *err);
+    void (*screen_free)(rh_backend *be, rh_screen *s); /* NULL is fine */
+    rh_status (*screen)(rh_backend *be, rh_hits *hits, const rh_screen *s, const rh_buf *x, int32_t n,
+                        const rh_screen_level *level, rh_error *err);
 
     /* Rotate pairs (i, i+head_dim/2) of every head of x [n, n_heads*head_dim] by
      * positions[row] * inv_freq[i] (computed in double, applied in float);
@@ -138,6 +165,8 @@ struct rh_backend { /* the head every backend's context begins with */
     bool exact;
     int threads;
 };
+
+size_t rh_cpu_screen_bytes(int32_t rows, int32_t cols); /* that a screen holds on a CPU */
 
 /* CPU features that a backend may use, best first; RH_ISA_BEST takes what CPUID offers. */
 typedef enum rh_isa { RH_ISA_GENERIC = 0, RH_ISA_AVX2, RH_ISA_AVX512, RH_ISA_BEST } rh_isa;

@@ -56,6 +56,16 @@ typedef struct rh_xblock {
 #define RH_DOTS_PARAMS                                                                             \
     float *out, size_t ldo, const uint8_t *const *w, rh_dtype type, int nw, const float *x, size_t ldx, int nx, int32_t cols
 
+/* 16 rows of a screen: codes of 7 bits, and what bounds the error of a product with them (screen.c). */
+typedef struct rh_screen_panel {
+    float scale[RH_PANEL];      /* a row is about scale * code */
+    int32_t offset[RH_PANEL];   /* 64 times the sum of its codes */
+    float norm[RH_PANEL], error[RH_PANEL]; /* at least: of scale * code; of what that leaves, with all roundings */
+} rh_screen_panel;
+
+/* An input of a screen beside its codes u, 1 <= u <= 127: it is about scale * (u - 64). */
+typedef struct rh_screen_x { float scale, norm, error; } rh_screen_x;
+
 /* Inner loops of one instruction set. */
 typedef struct rh_cpu_kernels {
     const char *name;
@@ -85,6 +95,14 @@ typedef struct rh_cpu_kernels {
     /* out [2][ldo] = x as the sum of two bf16, hi and then lo, |x - hi - lo| <= 2^-18 |x|; zero from
      * cols to ldo. */
     void (*split_bf16)(uint16_t *out, size_t ldo, const float *x, int32_t cols);
+    /* out[t] = x[t] . w, t < n, as dots has it to the bit. */
+    void (*dots_at)(float *out, const float *w, const float *const *x, int n, int32_t cols);
+    /* Bit r of out[t]: row r of a panel may exceed its level with x[t], t < n:
+     *     e = p.scale[r] x.scale (sum_k code u - p.offset[r]),  e + p.norm[r] x.error + p.error[r] x.norm
+     * is not below base[r] + gain[r] floor[t]. codes [wide/4][16][4], -64 .. 64; u [n][wide], wide a multiple of
+     * 64. base, gain [16]. */
+    void (*screen)(uint16_t *out, const int8_t *codes, const rh_screen_panel *p, const float *base, const float *gain,
+                   const uint8_t *u, const rh_screen_x *x, const float *floor, int n, int32_t wide);
     /* c [m, 16 nv] (+)= a [m, k] @ b [k, 16 nv] */
     void (*tile)(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
                  size_t ldb, int m, int k, int nv);
@@ -126,6 +144,12 @@ void rh_panels_avx2(RH_PANELS_PARAMS);
 void rh_quantize_avx512(RH_QUANTIZE_PARAMS);
 void rh_panels_avx512(RH_PANELS_PARAMS);
 void rh_panels_nf4_avx512(RH_PANELS_PARAMS);
+
+#define RH_SCREEN_PARAMS                                                                           \
+    uint16_t *out, const int8_t *codes, const rh_screen_panel *p, const float *base, const float *gain,  \
+        const uint8_t *u, const rh_screen_x *x, const float *floor, int n, int32_t wide
+void rh_screen_avx2(RH_SCREEN_PARAMS);
+void rh_screen_avx512(RH_SCREEN_PARAMS);
 
 void rh_narrow_avx2(uint16_t *out, const float *x, int64_t n);
 void rh_widen_avx2(float *out, const uint16_t *x, int64_t n);
@@ -185,6 +209,12 @@ static inline const uint8_t *rh_cpu_row(const rh_weight *w, int32_t r)
 
 rh_status rh_cpu_matmul(rh_backend *be, const rh_buf *x, int32_t n,
                         const rh_matmul_target *targets, int32_t n_targets, rh_error *err);
+
+rh_status rh_cpu_screen_new(rh_backend *be, rh_screen **out, const void *data, rh_dtype t, int32_t rows, int32_t cols,
+                            rh_error *err);
+void rh_cpu_screen_free(rh_backend *be, rh_screen *s);
+rh_status rh_cpu_screen(rh_backend *be, rh_hits *hits, const rh_screen *s, const rh_buf *x, int32_t n,
+                        const rh_screen_level *level, rh_error *err);
 
 rh_status rh_cpu_attention(rh_backend *be, rh_buf *out, const rh_buf *q, const rh_buf *k,
                            const rh_buf *v, const rh_attention_group *groups, int32_t n_groups,

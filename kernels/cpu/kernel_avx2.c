@@ -83,6 +83,32 @@ static void dots(RH_DOTS_PARAMS)
     }
 }
 
+/* n <= 6 of them, each sum as in dots_tile */
+INLINE void dots_at_tile(float *out, const float *w, const float *const *x, int n, int32_t cols)
+{
+    __m256 acc[6];
+    for (int t = 0; t < n; t++) acc[t] = _mm256_setzero_ps();
+    for (int32_t k = 0; k < cols; k += 8) {
+        __m256 row = _mm256_loadu_ps(w + k);
+        for (int t = 0; t < n; t++) acc[t] = _mm256_fmadd_ps(_mm256_loadu_ps(x[t] + k), row, acc[t]);
+    }
+    for (int t = 0; t < n; t++) out[t] = sum8(acc[t]);
+}
+
+static void dots_at(float *out, const float *w, const float *const *x, int n, int32_t cols)
+{
+    int t = 0;
+    for (; t + 6 <= n; t += 6) dots_at_tile(out + t, w, x + t, 6, cols);
+    switch (n - t) {
+    case 5: dots_at_tile(out + t, w, x + t, 5, cols); break;
+    case 4: dots_at_tile(out + t, w, x + t, 4, cols); break;
+    case 3: dots_at_tile(out + t, w, x + t, 3, cols); break;
+    case 2: dots_at_tile(out + t, w, x + t, 2, cols); break;
+    case 1: dots_at_tile(out + t, w, x + t, 1, cols); break;
+    default: break;
+    }
+}
+
 /* c [m, 8 nv] (+)= a [m, k] b [k, 8 nv] with m <= 6, nv <= 2 constant: sums in registers */
 INLINE void tile_of(float *c, size_t ldc, bool add, const float *a, size_t lda, const float *b,
                     size_t ldb, int m, int k)
@@ -170,7 +196,8 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 
 const rh_cpu_kernels rh_cpu_avx2 = {
     .name = "cpu/avx2", .quantize = rh_quantize_avx2, .panels = rh_panels_avx2,
-    .pack = rh_pack_avx2, .dequantize = dequantize_row, .dots = dots, .tile = tile,
+    .pack = rh_pack_avx2, .dequantize = dequantize_row, .dots = dots,
+    .dots_at = dots_at, .screen = rh_screen_avx2, .tile = tile,
     .narrow = rh_narrow_avx2, .widen = rh_widen_avx2, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
     .soften = soften, .rotate = rotate,

@@ -83,6 +83,25 @@ static void dots(RH_DOTS_PARAMS)
     }
 }
 
+/* Four inputs in place of four rows: sums4 adds each as it adds the others. */
+static void dots_at(float *out, const float *w, const float *const *x, int n, int32_t cols)
+{
+    for (int t = 0; t < n; t += 4) {
+        const float *at[4];
+        const int many = n - t < 4 ? n - t : 4;
+        __m512 acc[4];
+        for (int i = 0; i < 4; i++) {
+            at[i] = x[t + (i < many ? i : 0)];
+            acc[i] = _mm512_setzero_ps();
+        }
+        for (int32_t k = 0; k < cols; k += 16) {
+            __m512 row = _mm512_loadu_ps(w + k);
+            for (int i = 0; i < 4; i++) acc[i] = _mm512_fmadd_ps(_mm512_loadu_ps(at[i] + k), row, acc[i]);
+        }
+        _mm_mask_storeu_ps(out + t, (__mmask8)((1 << many) - 1), sums4(acc));
+    }
+}
+
 static void split_bf16(uint16_t *out, size_t ldo, const float *x, int32_t cols)
 {
     for (size_t k = 0; k < ldo; k += 16) {
@@ -283,6 +302,7 @@ static const rh_cpu_kernels nf4 = {
 const rh_cpu_kernels rh_cpu_avx512 = {
     .name = "cpu/avx512", .nf4 = &nf4, .quantize = rh_quantize_avx512, .panels = rh_panels_avx512,
     .pack = rh_pack_avx512, .dequantize = dequantize_row, .dots = dots,
+    .dots_at = dots_at, .screen = rh_screen_avx512,
     .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile,
     .narrow = rh_narrow_avx2, .widen = rh_widen_avx2, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,

@@ -138,6 +138,25 @@ static void dots(RH_DOTS_PARAMS)
     }
 }
 
+static void dots_at(float *out, const float *w, const float *const *x, int n, int32_t cols)
+{
+    for (int t = 0; t < n; t++) out[t] = dot(x[t], w, cols);
+}
+
+static void screen(RH_SCREEN_PARAMS)
+{
+    for (int t = 0; t < n; t++, u += wide) {
+        out[t] = 0;
+        for (int r = 0; r < RH_PANEL; r++) {
+            int32_t sum = -p->offset[r];
+            for (int32_t k = 0; k < wide; k++) sum += codes[k / 4 * 64 + 4 * r + k % 4] * u[k];
+            const float about = (float)sum * p->scale[r] * x[t].scale;
+            const float most = about + p->norm[r] * x[t].error + p->error[r] * x[t].norm;
+            if (!(most < base[r] + gain[r] * floor[t])) out[t] |= (uint16_t)(1 << r);
+        }
+    }
+}
+
 static void split_bf16(uint16_t *out, size_t ldo, const float *x, int32_t cols)
 {
     memset(out, 0, 2 * ldo * sizeof *out);
@@ -191,7 +210,7 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 
 const rh_cpu_kernels rh_cpu_generic = {
     .name = "cpu/generic", .quantize = quantize, .panels = panels, .pack = rh_pack_generic, .dequantize = dequantize_row,
-    .dots = dots, .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .narrow = narrow, .widen = widen,
+    .dots = dots, .dots_at = dots_at, .screen = screen, .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .narrow = narrow, .widen = widen,
     .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
     .glu = glu, .softcap = softcap, .soften = soften, .rotate = rotate,
 };

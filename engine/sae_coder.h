@@ -1,0 +1,52 @@
+/* sae_coder.h - inside of the coder: what encoding's two halves share. Private to engine/sae_*.c. */
+#ifndef RH_ENGINE_SAE_CODER_H
+#define RH_ENGINE_SAE_CODER_H
+
+#include "engine/sae_internal.h"
+
+typedef struct rh_sae_best { float p; int32_t i; } rh_sae_best;
+
+struct rh_sae_coder {
+    const rh_sae *s;
+    rh_backend *be;
+    rh_buf *x;              /* [block, d_in] */
+    float *rows;            /* [block, d_in] normalised */
+    int32_t block;
+
+    rh_weight *encoder;     /* for every product: of a small SAE, and of rows that the screen cannot serve */
+    rh_buf *p;
+    float *pre;             /* [pre_rows, d_sae] */
+    int32_t pre_rows;
+
+    rh_screen *screen;      /* NULL: every product is computed */
+    float *base, *gain;     /* [d_sae] levels (rh_screen_level); gain of topk alone, else NULL */
+    float *floor, *lowered; /* [block] of topk; and a little less */
+    rh_weight *sample;      /* some rows of W_enc: where topk guesses how large the k-th will be */
+    int32_t *sampled;       /* [n_sampled] */
+    int32_t n_sampled, rank; /* the guess is this one of theirs, counted from the largest, 1 on */
+    rh_buf *g;
+    float *guesses;         /* [block, n_sampled] */
+    bool all;               /* no screen */
+
+    rh_weight *skip;
+    rh_buf *y;              /* [block, d_out] */
+    float *skipped;         /* [block, d_out] */
+    float *row;             /* [d_out] of W_dec */
+    double *sum;            /* [d_out] */
+    rh_sae_best *best;      /* [k], or [rank] if that is more: a heap, the least on top */
+};
+
+/* Filling a set, row by row: begin before a row's first feature, a->n++ after its last. */
+rh_status rh_sae_active_rows(rh_sae_active *a, int32_t n, rh_error *err);
+rh_status rh_sae_active_add(rh_sae_active *a, int32_t i, float value, rh_error *err);
+static inline void rh_sae_active_begin(rh_sae_active *a) { a->start[a->n + 1] = a->start[a->n]; }
+
+/* sae_encode.c: c->rows [n, d_in] encoded; what that needs is made when it is first needed. */
+void rh_sae_encoder_free(rh_sae_coder *c);
+rh_status rh_sae_encode_rows(rh_sae_active *a, rh_sae_coder *c, int32_t n, rh_error *err);
+
+/* out [n, d_out] = x [n, d_in] @ w^T by way of c->x and to. */
+rh_status rh_sae_product(rh_sae_coder *c, const rh_weight *w, rh_buf *to, float *out, const float *x, int32_t n, int32_t d_in,
+                         int32_t d_out, rh_error *err);
+
+#endif

@@ -1,0 +1,357 @@
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "kernels/cpu/cpu.h"
+
+/* A product is wanted only where it exceeds a level. Codes of 7 bits say of most that it does not; the others
+ * are computed again as matmul does it.
+ *
+ * Why no row is missed. H is orthogonal (mix), w' = H w and x' = H x, so w.x = w'.x'. With what codes stand
+ * for, w' = w^ + e and x' = x^ + f, all exact,
+ *     w.x = w^.x^ + w^.f + e.x',  so by Cauchy and Schwarz  |w.x - w^.x^| <= |w^| |f| + |e| |x'|.
+ * w^.x^ is a whole number, summed without error, times two scales; |w^|, |f|, |e| and |x'| are measured. What
+ * is left are roundings, each at most |w| |x| times
+ *     mix, twice: 2 * 6.1 * 2^-24              matmul's sums: at most 2 cols 2^-24, with bf16 in two parts 2^-18 too
+ *     this formula: 8 * 2^-24
+ * and their sum is below ROUNDINGS(cols), which stands in rh_screen_panel.error. The level's own roundings are
+ * met by lowering it (lowered).
+ *
+ * H mixes so that no coordinate is large beside the others: states have a few that are twenty times the rest,
+ * and one scale for all would leave the rest no bits. Before it, columns are padded with zeros to a multiple
+ * of 64. */
+#define ROUNDINGS(cols) ((2.0 * (cols) + 128) / 16777216 + 1.0 / 131072)
+#define UP (1 + 1.0 / 1048576)
+
+enum {
+    MIXED = 64,
+    TOKENS = 64,         /* a tile: codes in L1 or L2, and the inputs themselves in L2 */
+    GROUP_FLOATS = 40960, /* of expanded rows an item, so that they stay in L2 beside a tile */
+    GROUP_PANELS = 4,    /* an item, at most */
+    W_LEVELS = 64, X_LEVELS = 63
+};
+
+struct rh_screen {
+    const uint8_t *data; /* [rows] of row_bytes, the caller's */
+    rh_dtype type;
+    size_t row_bytes;
+    int32_t rows, cols, wide, n_panels;
+    int8_t *codes;          /* [n_panels][wide/4][16][4] */
+    rh_screen_panel *panels; /* [n_panels] */
+};
+
+static int32_t wide_of(int32_t cols) { return (cols + MIXED - 1) / MIXED * MIXED; }
+static int32_t panels_of(int32_t rows) { return (rows + RH_PANEL - 1) / RH_PANEL; }
+
+size_t rh_cpu_screen_bytes(int32_t rows, int32_t cols)
+{
+    return (size_t)panels_of(rows) * (RH_PANEL * (size_t)wide_of(cols) + sizeof(rh_screen_panel));
+}
+
+/* x [wide] = H x: six steps of sums and differences between 64 stretches; each doubles squares. */
+static void mix(float *x, int32_t wide)
+{
+    for (int32_t h = wide / MIXED; h < wide; h *= 2)
+        for (int32_t i = 0; i < wide; i += 2 * h)
+            for (int32_t j = i; j < i + h; j++) {
+                const float a = x[j], b = x[j + h];
+                x[j] = a + b;
+                x[j + h] = a - b;
+            }
+    for (int32_t j = 0; j < wide; j++) x[j] *= 0.125f;
+}
+
+typedef struct coded { double scale, norm, error; int32_t sum, squares; } coded; /* norm: of x */
+
+/* x [wide], which is mixed, in codes -levels .. levels: x = scale code + what error is the length of. Where
+ * float32 is at its ends, all codes are 0, and error is all of x or infinite. */
+static coded code(int8_t *out, float *x, int32_t wide, int levels)
+{
+    const float magic = 12582912.0f; /* 1.5 2^23: adding it rounds to whole numbers */
+    float most = 0;
+    mix(x, wide);
+    for (int32_t j = 0; j < wide; j++) most = fabsf(x[j]) > most ? fabsf(x[j]) : most;
+    double all = 0, left = 0;
+    for (int32_t j = 0; j < wide; j++) all += (double)x[j] * x[j];
+    if (!(all < 1e72)) {
+        memset(out, 0, (size_t)wide);
+        return (coded){ .norm = INFINITY, .error = INFINITY };
+    }
+    const float scale = most > 1e-30f ? most / (float)levels : 0, inverse = scale > 0 ? (float)levels / most : 0;
+    coded c = { .scale = scale, .norm = sqrt(all) };
+    for (int32_t j = 0; j < wide; j++) {
+        const float q = (x[j] * inverse + magic) - magic;
+        const double e = x[j] - (double)scale * q;
+        out[j] = (int8_t)q;
+        c.sum += out[j];
+        c.squares += out[j] * out[j];
+        left += e * e;
+    }
+    c.error = sqrt(left);
+    return c;
+}
+
+/* ---- made once ------------------------------------------------------------------------------ */
+
+typedef struct make_job { const rh_cpu_kernels *k; rh_screen *s; float *row; int8_t *code; } make_job;
+
+/* A row's codes go where its panel has them; padding rows stay zero. */
+static void make_panel(void *job, int32_t panel, int thread)
+{
+    const make_job *j = job;
+    rh_screen *s = j->s;
+    rh_screen_panel *p = &s->panels[panel];
+    float *x = j->row + (size_t)thread * (size_t)s->wide;
+    int8_t *codes = j->code + (size_t)thread * (size_t)s->wide;
+    int8_t *to = s->codes + (size_t)panel * RH_PANEL * (size_t)s->wide;
+    memset(p, 0, sizeof *p);
+    memset(to, 0, RH_PANEL * (size_t)s->wide);
+    for (int32_t r = 0; r < RH_PANEL && panel * RH_PANEL + r < s->rows; r++) {
+        memset(x + s->cols, 0, (size_t)(s->wide - s->cols) * sizeof *x);
+        j->k->dequantize(x, s->data + (size_t)(panel * RH_PANEL + r) * s->row_bytes, s->type, s->cols);
+        const coded c = code(codes, x, s->wide, W_LEVELS);
+        for (int32_t k = 0; k < s->wide; k += 4) memcpy(to + k / 4 * 64 + 4 * r, codes + k, 4);
+        p->scale[r] = (float)c.scale;
+        p->offset[r] = 64 * c.sum;
+        p->norm[r] = (float)(c.scale * sqrt(c.squares) * UP);
+        p->error[r] = (float)((c.error + ROUNDINGS(s->cols) * c.norm) * UP);
+    }
+}
+
+rh_status rh_cpu_screen_new(rh_backend *be, rh_screen **out, const void *data, rh_dtype t, int32_t rows, int32_t cols,
+                            rh_error *err)
+{
+    rh_cpu *c = rh_cpu_of(be);
+    const size_t threads = (size_t)be->threads, wide = (size_t)wide_of(cols);
+    assert(rh_dtype_get(t)->block == 1 && rows > 0 && cols > 0 && cols <= 1 << 17);
+    char *scratch = rh_cpu_scratch(c, threads * wide * (sizeof(float) + 1));
+    rh_screen *s = rh_calloc(1, sizeof *s);
+    if (!scratch || !s) {
+        free(s);
+        return rh_fail_nomem(err);
+    }
+    *s = (rh_screen){ .data = data, .type = t, .row_bytes = rh_row_bytes(t, cols), .rows = rows, .cols = cols,
+                      .wide = wide_of(cols), .n_panels = panels_of(rows) };
+    s->codes = rh_alloc_pages((size_t)s->n_panels * RH_PANEL * wide);
+    s->panels = rh_calloc_aligned((size_t)s->n_panels, sizeof *s->panels);
+    if (!s->codes || !s->panels) {
+        rh_cpu_screen_free(be, s);
+        return rh_fail_nomem(err);
+    }
+    make_job j = { c->k, s, (float *)scratch, (int8_t *)scratch + threads * wide * sizeof(float) };
+    rh_cpu_run(c, s->n_panels, make_panel, &j);
+    *out = s;
+    return RH_OK;
+}
+
+void rh_cpu_screen_free(rh_backend *be, rh_screen *s)
+{
+    (void)be;
+    if (!s) return;
+    free(s->codes);
+    free(s->panels);
+    free(s);
+}
+
+/* ---- and used ------------------------------------------------------------------------------- */
+
+typedef struct found { int32_t token, row; float p; } found;
+
+/* Of one item, in the order of rows; a token's rows ascend. */
+typedef struct found_list { found *items; size_t n, capacity, computed; bool failed; } found_list;
+
+typedef struct job {
+    const rh_cpu_kernels *k;
+    const rh_screen *s;
+    const rh_screen_level *level;
+    int32_t n, per_item;    /* inputs; panels an item */
+    const float *x;         /* [n, ldx], columns from cols to ldx zero */
+    size_t ldx, lds;
+    uint8_t *u;             /* [n, wide] */
+    rh_screen_x *facts;     /* [n] */
+    float *floor;           /* [n], lowered */
+    uint16_t *split;        /* [n][2][lds] for matmul's way with bf16, or NULL */
+    float *own;             /* [threads][own_floats] */
+    size_t own_floats;      /* a code's scratch, then an item's rows [16 per_item, ldx] */
+    found_list *found;      /* [items] */
+} job;
+
+static void code_input(void *job_, int32_t t, int thread)
+{
+    const job *j = job_;
+    const rh_screen *s = j->s;
+    float *x = j->own + (size_t)thread * j->own_floats;
+    uint8_t *u = j->u + (size_t)t * (size_t)s->wide;
+    memset(x + s->cols, 0, (size_t)(s->wide - s->cols) * sizeof *x);
+    memcpy(x, j->x + (size_t)t * j->ldx, (size_t)s->cols * sizeof *x);
+    const coded c = code((int8_t *)u, x, s->wide, X_LEVELS);
+    for (int32_t k = 0; k < s->wide; k++) u[k] = (uint8_t)(u[k] + 64);
+    j->facts[t] = (rh_screen_x){ (float)c.scale, (float)(c.norm * UP), (float)(c.error * UP) };
+    if (j->split) j->k->split_bf16(j->split + (size_t)t * 2 * j->lds, j->lds, j->x + (size_t)t * j->ldx, s->cols);
+}
+
+/* Below x by more than the kernel's arithmetic with it can err. */
+static float lowered(float x) { return x - fabsf(x) * (1.0f / 1048576) - 1e-36f; }
+
+static double level_of(const rh_screen_level *l, int32_t row, int32_t t)
+{
+    return l->gain ? l->base[row] + (double)l->gain[row] * l->floor[t] : l->base[row];
+}
+
+/* What matmul gives for one row and m inputs. */
+static void products(float *p, const job *j, int32_t row, float *expanded, const int32_t *tokens, int m)
+{
+    const rh_screen *s = j->s;
+    const uint8_t *stored = s->data + (size_t)row * s->row_bytes;
+    const float *x[TOKENS];
+    for (int i = 0; i < m; i++) x[i] = j->x + (size_t)tokens[i] * j->ldx;
+    if (!j->split) {
+        j->k->dots_at(p, expanded, x, m, (int32_t)j->ldx);
+        return;
+    }
+    for (int i = 0; i < m; i++)
+        j->k->bf16_dots(p + i, 1, &stored, 1, j->split + (size_t)tokens[i] * 2 * j->lds, j->lds, 1, s->cols);
+}
+
+static void keep(found_list *list, const job *j, int32_t row, const int32_t *tokens, const float *p, int m)
+{
+    for (int i = 0; i < m && !list->failed; i++) {
+        if (p[i] < level_of(j->level, row, tokens[i])) continue;
+        if (!RH_GROW(list->items, list->capacity, list->n)) list->failed = true;
+        else list->items[list->n++] = (found){ tokens[i], row, p[i] };
+    }
+}
+
+/* Inputs t0 .. t0 + n - 1 and one panel; ready: its rows that are expanded. */
+static void tile(found_list *list, const job *j, int32_t panel, int32_t t0, int32_t n, const float *base, const float *gain,
+                 float *rows, uint32_t *ready)
+{
+    const rh_screen *s = j->s;
+    uint16_t masks[TOKENS];
+    int32_t tokens[RH_PANEL][TOKENS];
+    int m[RH_PANEL] = { 0 };
+    j->k->screen(masks, s->codes + (size_t)panel * RH_PANEL * (size_t)s->wide, &s->panels[panel], base, gain,
+                 j->u + (size_t)t0 * (size_t)s->wide, j->facts + t0, j->floor + t0, n, s->wide);
+    for (int32_t t = 0; t < n; t++)
+        for (unsigned left = masks[t]; left; left &= left - 1) {
+            const int r = __builtin_ctz(left);
+            tokens[r][m[r]++] = t0 + t;
+        }
+    for (int32_t r = 0; r < RH_PANEL && panel * RH_PANEL + r < s->rows; r++) {
+        const int32_t row = panel * RH_PANEL + r;
+        float p[TOKENS], *expanded = rows + (size_t)r * j->ldx;
+        if (!m[r]) continue;
+        if (!(*ready >> r & 1) && !j->split) {
+            j->k->dequantize(expanded, s->data + (size_t)row * s->row_bytes, s->type, s->cols);
+            memset(expanded + s->cols, 0, (j->ldx - (size_t)s->cols) * sizeof *expanded);
+            *ready |= 1u << r;
+        }
+        list->computed += (size_t)m[r];
+        products(p, j, row, expanded, tokens[r], m[r]);
+        keep(list, j, row, tokens[r], p, m[r]);
+    }
+}
+
+/* A few panels with all inputs: their rows are read from memory once. */
+static void run_item(void *job_, int32_t item, int thread)
+{
+    const job *j = job_;
+    const rh_screen *s = j->s;
+    const int32_t first = item * j->per_item;
+    float base[GROUP_PANELS][RH_PANEL] = { 0 }, gain[GROUP_PANELS][RH_PANEL] = { 0 };
+    float *rows = j->own + (size_t)thread * j->own_floats + s->wide;
+    uint32_t ready[GROUP_PANELS] = { 0 };
+    for (int32_t i = 0; i < j->per_item * RH_PANEL && first * RH_PANEL + i < s->rows; i++) {
+        base[i / RH_PANEL][i % RH_PANEL] = lowered(j->level->base[first * RH_PANEL + i]);
+        if (j->level->gain) gain[i / RH_PANEL][i % RH_PANEL] = j->level->gain[first * RH_PANEL + i];
+    }
+    for (int32_t t0 = 0; t0 < j->n; t0 += TOKENS)
+        for (int32_t p = 0; p < j->per_item && first + p < s->n_panels; p++)
+            tile(&j->found[item], j, first + p, t0, j->n - t0 < TOKENS ? j->n - t0 : TOKENS, base[p], gain[p],
+                 rows + (size_t)p * RH_PANEL * j->ldx, &ready[p]);
+}
+
+static rh_status gather(rh_hits *hits, const found_list *lists, int32_t items, int32_t n, rh_error *err)
+{
+    rh_hits h = { .start = rh_calloc((size_t)n + 2, sizeof *h.start) };
+    size_t total = 0;
+    bool failed = !h.start;
+    for (int32_t i = 0; i < items && !failed; i++) {
+        failed = lists[i].failed;
+        total += lists[i].n;
+        h.computed += lists[i].computed;
+        for (size_t k = 0; k < lists[i].n; k++) h.start[lists[i].items[k].token + 2]++;
+    }
+    if (!failed) {
+        h.row = rh_calloc(total, sizeof *h.row);
+        h.p = rh_calloc(total, sizeof *h.p);
+    }
+    if (failed || !h.row || !h.p) {
+        rh_hits_free(&h);
+        return rh_fail_nomem(err);
+    }
+    for (int32_t t = 0; t < n; t++) h.start[t + 2] += h.start[t + 1];
+    for (int32_t i = 0; i < items; i++) /* start[t + 1] goes from where t begins to where it ends */
+        for (size_t k = 0; k < lists[i].n; k++) {
+            const found one = lists[i].items[k];
+            const size_t at = h.start[one.token + 1]++;
+            h.row[at] = one.row;
+            h.p[at] = one.p;
+        }
+    *hits = h;
+    return RH_OK;
+}
+
+/* Scratch: inputs padded where they must be, their codes, and each thread's own. */
+static rh_status lay_out(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
+{
+    const rh_screen *s = j->s;
+    const size_t n = (size_t)j->n, cols = (size_t)s->cols, threads = (size_t)c->head.threads;
+    j->ldx = (cols + 15) / 16 * 16;
+    j->lds = (cols + 31) / 32 * 32;
+    const int32_t fit = (int32_t)(GROUP_FLOATS / (RH_PANEL * j->ldx));
+    j->per_item = fit < 1 ? 1 : fit < GROUP_PANELS ? fit : GROUP_PANELS;
+    j->own_floats = (size_t)s->wide + (size_t)j->per_item * RH_PANEL * j->ldx;
+    const bool pad = j->ldx != cols, split = s->type == RH_BF16 && j->k->bf16_dots && !c->head.exact;
+    const size_t sizes[] = { threads * j->own_floats * sizeof(float), pad ? n * j->ldx * sizeof(float) : 0,
+                             n * (size_t)s->wide, n * sizeof *j->facts, n * sizeof *j->floor,
+                             split ? n * 2 * j->lds * sizeof *j->split : 0 };
+    size_t at[7] = { 0 };
+    for (int i = 0; i < 6; i++) at[i + 1] = at[i] + (sizes[i] + 63) / 64 * 64;
+    char *p = rh_cpu_scratch(c, at[6]);
+    if (!p) return rh_fail_nomem(err);
+    j->own = (float *)p;
+    j->x = x->data;
+    if (pad) {
+        float *padded = (float *)(p + at[1]);
+        memset(padded, 0, sizes[1]);
+        for (size_t t = 0; t < n; t++) memcpy(padded + t * j->ldx, x->data + t * cols, cols * sizeof(float));
+        j->x = padded;
+    }
+    j->u = (uint8_t *)(p + at[2]);
+    j->facts = (rh_screen_x *)(p + at[3]);
+    j->floor = (float *)(p + at[4]);
+    j->split = split ? (uint16_t *)(p + at[5]) : NULL;
+    return RH_OK;
+}
+
+rh_status rh_cpu_screen(rh_backend *be, rh_hits *hits, const rh_screen *s, const rh_buf *x, int32_t n,
+                        const rh_screen_level *level, rh_error *err)
+{
+    rh_cpu *c = rh_cpu_of(be);
+    job j = { .k = c->k, .s = s, .level = level, .n = n };
+    assert((size_t)n * (size_t)s->cols * sizeof(float) <= x->bytes && (!level->gain || level->floor));
+    RH_TRY(lay_out(&j, c, x, err));
+    const int32_t items = (s->n_panels + j.per_item - 1) / j.per_item;
+    j.found = rh_calloc((size_t)items, sizeof *j.found);
+    if (!j.found) return rh_fail_nomem(err);
+    for (int32_t t = 0; t < n; t++) j.floor[t] = level->gain ? lowered(level->floor[t]) : 0;
+    rh_cpu_run(c, n, code_input, &j);
+    rh_cpu_run(c, items, run_item, &j);
+    rh_status status = gather(hits, j.found, items, n, err);
+    for (int32_t i = 0; i < items; i++) free(j.found[i].items);
+    free(j.found);
+    return status;
+}

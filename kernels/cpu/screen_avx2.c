@@ -1,0 +1,57 @@
+/* The screen's panels, AVX2; twin in kernel_generic.c. Codes are small enough (|code| <= 64, u <= 127) that the
+ * pairs of two vpmaddubsw, 4 * 64 * 127 at most, fit 16 bits: one vpmaddwd widens for two. */
+#include <immintrin.h>
+
+#include "kernels/cpu/cpu.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __m256i four(const uint8_t *u)
+{
+    int32_t w;
+    __builtin_memcpy(&w, u, sizeof w);
+    return _mm256_set1_epi32(w);
+}
+
+/* Rows 8 half .. 8 half + 7 that may exceed their level. */
+INLINE unsigned above(__m256i sum, const rh_screen_panel *p, const float *base, const float *gain, rh_screen_x x,
+                      float floor, int half)
+{
+    const int r = 8 * half;
+    __m256 whole = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, _mm256_loadu_si256((const void *)(p->offset + r))));
+    __m256 most = _mm256_mul_ps(_mm256_mul_ps(whole, _mm256_loadu_ps(p->scale + r)), _mm256_set1_ps(x.scale));
+    most = _mm256_fmadd_ps(_mm256_loadu_ps(p->norm + r), _mm256_set1_ps(x.error), most);
+    most = _mm256_fmadd_ps(_mm256_loadu_ps(p->error + r), _mm256_set1_ps(x.norm), most);
+    __m256 level = _mm256_fmadd_ps(_mm256_loadu_ps(gain + r), _mm256_set1_ps(floor), _mm256_loadu_ps(base + r));
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(most, level, _CMP_NLT_UQ)) << r;
+}
+
+INLINE void tile(uint16_t *out, const int8_t *codes, const rh_screen_panel *p, const float *base, const float *gain,
+                 const uint8_t *u, const rh_screen_x *x, const float *floor, int n, int32_t wide)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    __m256i sum[4][2];
+    for (int t = 0; t < n; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
+    for (int32_t k = 0; k < wide; k += 8, codes += 128) {
+        __m256i w[4];
+        for (int i = 0; i < 4; i++) w[i] = _mm256_loadu_si256((const void *)(codes + 32 * i));
+        for (int t = 0; t < n; t++) {
+            const uint8_t *at = u + (size_t)t * (size_t)wide + k;
+            __m256i a = four(at), b = four(at + 4);
+            for (int h = 0; h < 2; h++) {
+                __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a, w[h]), _mm256_maddubs_epi16(b, w[2 + h]));
+                sum[t][h] = _mm256_add_epi32(sum[t][h], _mm256_madd_epi16(pairs, one));
+            }
+        }
+    }
+    for (int t = 0; t < n; t++)
+        out[t] = (uint16_t)(above(sum[t][0], p, base, gain, x[t], floor[t], 0) |
+                            above(sum[t][1], p, base, gain, x[t], floor[t], 1));
+}
+
+void rh_screen_avx2(RH_SCREEN_PARAMS)
+{
+    int t = 0;
+    for (; t + 4 <= n; t += 4) tile(out + t, codes, p, base, gain, u + (size_t)t * (size_t)wide, x + t, floor + t, 4, wide);
+    for (; t < n; t++) tile(out + t, codes, p, base, gain, u + (size_t)t * (size_t)wide, x + t, floor + t, 1, wide);
+}
