@@ -66,6 +66,8 @@ typedef struct rh_screen_panel {
 /* An input of a screen beside its codes u, 1 <= u <= 127: it is about scale * (u - 64). */
 typedef struct rh_screen_x { float scale, norm, error; } rh_screen_x;
 
+#define RH_DOTS_AT_PARAMS float *out, const uint8_t *w, rh_dtype type, const float *const *x, int n, int32_t cols
+
 /* Inner loops of one instruction set. */
 typedef struct rh_cpu_kernels {
     const char *name;
@@ -95,8 +97,8 @@ typedef struct rh_cpu_kernels {
     /* out [2][ldo] = x as the sum of two bf16, hi and then lo, |x - hi - lo| <= 2^-18 |x|; zero from
      * cols to ldo. */
     void (*split_bf16)(uint16_t *out, size_t ldo, const float *x, int32_t cols);
-    /* out[t] = x[t] . w, t < n, as dots has it to the bit. */
-    void (*dots_at)(float *out, const float *w, const float *const *x, int n, int32_t cols);
+    /* out[t] = x[t] . w, t < n, for one row of dots, as that has it to the bit. NULL: dots does it, one by one. */
+    void (*dots_at)(RH_DOTS_AT_PARAMS);
     /* Bit r of out[t]: row r of a panel may exceed its level with x[t], t < n:
      *     e = p.scale[r] x.scale (sum_k code u - p.offset[r]),  e + p.norm[r] x.error + p.error[r] x.norm
      * is not below base[r] + gain[r] floor[t]. codes [wide/4][16][4], -64 .. 64; u [n][wide], wide a multiple of

@@ -84,28 +84,39 @@ static void dots(RH_DOTS_PARAMS)
 }
 
 /* n <= 6 of them, each sum as in dots_tile */
-INLINE void dots_at_tile(float *out, const float *w, const float *const *x, int n, int32_t cols)
+INLINE void dots_at_tile(RH_DOTS_AT_PARAMS)
 {
+    const size_t size = type == RH_F32 ? 4 : 2;
     __m256 acc[6];
     for (int t = 0; t < n; t++) acc[t] = _mm256_setzero_ps();
     for (int32_t k = 0; k < cols; k += 8) {
-        __m256 row = _mm256_loadu_ps(w + k);
+        const uint8_t *at = w + (size_t)k * size;
+        __m256 row = cols - k >= 8 ? floats8(at, type) : floats_left(at, type, cols - k);
         for (int t = 0; t < n; t++) acc[t] = _mm256_fmadd_ps(_mm256_loadu_ps(x[t] + k), row, acc[t]);
     }
     for (int t = 0; t < n; t++) out[t] = sum8(acc[t]);
 }
 
-static void dots_at(float *out, const float *w, const float *const *x, int n, int32_t cols)
+INLINE void dots_at_of(RH_DOTS_AT_PARAMS)
 {
     int t = 0;
-    for (; t + 6 <= n; t += 6) dots_at_tile(out + t, w, x + t, 6, cols);
+    for (; t + 6 <= n; t += 6) dots_at_tile(out + t, w, type, x + t, 6, cols);
     switch (n - t) {
-    case 5: dots_at_tile(out + t, w, x + t, 5, cols); break;
-    case 4: dots_at_tile(out + t, w, x + t, 4, cols); break;
-    case 3: dots_at_tile(out + t, w, x + t, 3, cols); break;
-    case 2: dots_at_tile(out + t, w, x + t, 2, cols); break;
-    case 1: dots_at_tile(out + t, w, x + t, 1, cols); break;
+    case 5: dots_at_tile(out + t, w, type, x + t, 5, cols); break;
+    case 4: dots_at_tile(out + t, w, type, x + t, 4, cols); break;
+    case 3: dots_at_tile(out + t, w, type, x + t, 3, cols); break;
+    case 2: dots_at_tile(out + t, w, type, x + t, 2, cols); break;
+    case 1: dots_at_tile(out + t, w, type, x + t, 1, cols); break;
     default: break;
+    }
+}
+
+static void dots_at(RH_DOTS_AT_PARAMS)
+{
+    switch (type) {
+    case RH_F16: dots_at_of(out, w, RH_F16, x, n, cols); break;
+    case RH_BF16: dots_at_of(out, w, RH_BF16, x, n, cols); break;
+    default: dots_at_of(out, w, RH_F32, x, n, cols);
     }
 }
 

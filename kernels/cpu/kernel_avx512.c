@@ -84,8 +84,9 @@ static void dots(RH_DOTS_PARAMS)
 }
 
 /* Four inputs in place of four rows: sums4 adds each as it adds the others. */
-static void dots_at(float *out, const float *w, const float *const *x, int n, int32_t cols)
+INLINE void dots_at_of(RH_DOTS_AT_PARAMS)
 {
+    const size_t size = type == RH_F32 ? 4 : 2;
     for (int t = 0; t < n; t += 4) {
         const float *at[4];
         const int many = n - t < 4 ? n - t : 4;
@@ -95,10 +96,20 @@ static void dots_at(float *out, const float *w, const float *const *x, int n, in
             acc[i] = _mm512_setzero_ps();
         }
         for (int32_t k = 0; k < cols; k += 16) {
-            __m512 row = _mm512_loadu_ps(w + k);
+            __mmask16 m = cols - k >= 16 ? 0xffff : (__mmask16)((1u << (cols - k)) - 1);
+            __m512 row = floats16(w + (size_t)k * size, type, m);
             for (int i = 0; i < 4; i++) acc[i] = _mm512_fmadd_ps(_mm512_loadu_ps(at[i] + k), row, acc[i]);
         }
         _mm_mask_storeu_ps(out + t, (__mmask8)((1 << many) - 1), sums4(acc));
+    }
+}
+
+static void dots_at(RH_DOTS_AT_PARAMS)
+{
+    switch (type) {
+    case RH_F16: dots_at_of(out, w, RH_F16, x, n, cols); break;
+    case RH_BF16: dots_at_of(out, w, RH_BF16, x, n, cols); break;
+    default: dots_at_of(out, w, RH_F32, x, n, cols);
     }
 }
 

@@ -138,11 +138,6 @@ static void dots(RH_DOTS_PARAMS)
     }
 }
 
-static void dots_at(float *out, const float *w, const float *const *x, int n, int32_t cols)
-{
-    for (int t = 0; t < n; t++) out[t] = dot(x[t], w, cols);
-}
-
 static void screen(RH_SCREEN_PARAMS)
 {
     for (int t = 0; t < n; t++, u += wide) {
@@ -210,7 +205,7 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 
 const rh_cpu_kernels rh_cpu_generic = {
     .name = "cpu/generic", .quantize = quantize, .panels = panels, .pack = rh_pack_generic, .dequantize = dequantize_row,
-    .dots = dots, .dots_at = dots_at, .screen = screen, .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .narrow = narrow, .widen = widen,
+    .dots = dots, .screen = screen, .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .narrow = narrow, .widen = widen,
     .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
     .glu = glu, .softcap = softcap, .soften = soften, .rotate = rotate,
 };

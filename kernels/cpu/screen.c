@@ -28,7 +28,7 @@
 enum {
     MIXED = 64,
     TOKENS = 64,         /* a tile: codes in L1 or L2, and the inputs themselves in L2 */
-    GROUP_FLOATS = 40960, /* of expanded rows an item, so that they stay in L2 beside a tile */
+    GROUP_FLOATS = 40960, /* of rows an item, so that they stay in L2 beside a tile */
     GROUP_PANELS = 4,    /* an item, at most */
     W_LEVELS = 64, X_LEVELS = 63
 };
@@ -173,8 +173,7 @@ typedef struct job {
     rh_screen_x *facts;     /* [n] */
     float *floor;           /* [n], lowered */
     uint16_t *split;        /* [n][2][lds] for matmul's way with bf16, or NULL */
-    float *own;             /* [threads][own_floats] */
-    size_t own_floats;      /* a code's scratch, then an item's rows [16 per_item, ldx] */
+    float *own;             /* [threads][wide]: an input being mixed */
     found_list *found;      /* [items] */
 } job;
 
@@ -182,7 +181,7 @@ static void code_input(void *job_, int32_t t, int thread)
 {
     const job *j = job_;
     const rh_screen *s = j->s;
-    float *x = j->own + (size_t)thread * j->own_floats;
+    float *x = j->own + (size_t)thread * (size_t)s->wide;
     uint8_t *u = j->u + (size_t)t * (size_t)s->wide;
     memset(x + s->cols, 0, (size_t)(s->wide - s->cols) * sizeof *x);
     memcpy(x, j->x + (size_t)t * j->ldx, (size_t)s->cols * sizeof *x);
@@ -201,18 +200,20 @@ static double level_of(const rh_screen_level *l, int32_t row, int32_t t)
 }
 
 /* What matmul gives for one row and m inputs. */
-static void products(float *p, const job *j, int32_t row, float *expanded, const int32_t *tokens, int m)
+static void products(float *p, const job *j, int32_t row, const int32_t *tokens, int m)
 {
     const rh_screen *s = j->s;
-    const uint8_t *stored = s->data + (size_t)row * s->row_bytes;
+    const uint8_t *w = s->data + (size_t)row * s->row_bytes;
     const float *x[TOKENS];
     for (int i = 0; i < m; i++) x[i] = j->x + (size_t)tokens[i] * j->ldx;
-    if (!j->split) {
-        j->k->dots_at(p, expanded, x, m, (int32_t)j->ldx);
+    if (!j->split && j->k->dots_at) {
+        j->k->dots_at(p, w, s->type, x, m, s->cols);
         return;
     }
-    for (int i = 0; i < m; i++)
-        j->k->bf16_dots(p + i, 1, &stored, 1, j->split + (size_t)tokens[i] * 2 * j->lds, j->lds, 1, s->cols);
+    for (int i = 0; i < m; i++) {
+        if (j->split) j->k->bf16_dots(p + i, 1, &w, 1, j->split + (size_t)tokens[i] * 2 * j->lds, j->lds, 1, s->cols);
+        else j->k->dots(p + i, 1, &w, s->type, 1, x[i], j->ldx, 1, s->cols);
+    }
 }
 
 static void keep(found_list *list, const job *j, int32_t row, const int32_t *tokens, const float *p, int m)
@@ -224,9 +225,8 @@ static void keep(found_list *list, const job *j, int32_t row, const int32_t *tok
     }
 }
 
-/* Inputs t0 .. t0 + n - 1 and one panel; ready: its rows that are expanded. */
-static void tile(found_list *list, const job *j, int32_t panel, int32_t t0, int32_t n, const float *base, const float *gain,
-                 float *rows, uint32_t *ready)
+/* Inputs t0 .. t0 + n - 1 and one panel. */
+static void tile(found_list *list, const job *j, int32_t panel, int32_t t0, int32_t n, const float *base, const float *gain)
 {
     const rh_screen *s = j->s;
     uint16_t masks[TOKENS];
@@ -241,15 +241,10 @@ static void tile(found_list *list, const job *j, int32_t panel, int32_t t0, int3
         }
     for (int32_t r = 0; r < RH_PANEL && panel * RH_PANEL + r < s->rows; r++) {
         const int32_t row = panel * RH_PANEL + r;
-        float p[TOKENS], *expanded = rows + (size_t)r * j->ldx;
+        float p[TOKENS];
         if (!m[r]) continue;
-        if (!(*ready >> r & 1) && !j->split) {
-            j->k->dequantize(expanded, s->data + (size_t)row * s->row_bytes, s->type, s->cols);
-            memset(expanded + s->cols, 0, (j->ldx - (size_t)s->cols) * sizeof *expanded);
-            *ready |= 1u << r;
-        }
         list->computed += (size_t)m[r];
-        products(p, j, row, expanded, tokens[r], m[r]);
+        products(p, j, row, tokens[r], m[r]);
         keep(list, j, row, tokens[r], p, m[r]);
     }
 }
@@ -261,16 +256,14 @@ static void run_item(void *job_, int32_t item, int thread)
     const rh_screen *s = j->s;
     const int32_t first = item * j->per_item;
     float base[GROUP_PANELS][RH_PANEL] = { 0 }, gain[GROUP_PANELS][RH_PANEL] = { 0 };
-    float *rows = j->own + (size_t)thread * j->own_floats + s->wide;
-    uint32_t ready[GROUP_PANELS] = { 0 };
+    (void)thread;
     for (int32_t i = 0; i < j->per_item * RH_PANEL && first * RH_PANEL + i < s->rows; i++) {
         base[i / RH_PANEL][i % RH_PANEL] = lowered(j->level->base[first * RH_PANEL + i]);
         if (j->level->gain) gain[i / RH_PANEL][i % RH_PANEL] = j->level->gain[first * RH_PANEL + i];
     }
     for (int32_t t0 = 0; t0 < j->n; t0 += TOKENS)
         for (int32_t p = 0; p < j->per_item && first + p < s->n_panels; p++)
-            tile(&j->found[item], j, first + p, t0, j->n - t0 < TOKENS ? j->n - t0 : TOKENS, base[p], gain[p],
-                 rows + (size_t)p * RH_PANEL * j->ldx, &ready[p]);
+            tile(&j->found[item], j, first + p, t0, j->n - t0 < TOKENS ? j->n - t0 : TOKENS, base[p], gain[p]);
 }
 
 static rh_status gather(rh_hits *hits, const found_list *lists, int32_t items, int32_t n, rh_error *err)
@@ -313,9 +306,8 @@ static rh_status lay_out(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
     j->lds = (cols + 31) / 32 * 32;
     const int32_t fit = (int32_t)(GROUP_FLOATS / (RH_PANEL * j->ldx));
     j->per_item = fit < 1 ? 1 : fit < GROUP_PANELS ? fit : GROUP_PANELS;
-    j->own_floats = (size_t)s->wide + (size_t)j->per_item * RH_PANEL * j->ldx;
     const bool pad = j->ldx != cols, split = s->type == RH_BF16 && j->k->bf16_dots && !c->head.exact;
-    const size_t sizes[] = { threads * j->own_floats * sizeof(float), pad ? n * j->ldx * sizeof(float) : 0,
+    const size_t sizes[] = { threads * (size_t)s->wide * sizeof(float), pad ? n * j->ldx * sizeof(float) : 0,
                              n * (size_t)s->wide, n * sizeof *j->facts, n * sizeof *j->floor,
                              split ? n * 2 * j->lds * sizeof *j->split : 0 };
     size_t at[7] = { 0 };
