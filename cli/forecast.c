@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "algebra/algebra.h"
+#include "cli/fit.h"
 #include "notebooks-export/forecast_export.h"
 #include "probes/units.h"
 
@@ -45,7 +46,7 @@ static bool on_step(void *data, const rh_generation *g, int32_t n)
     return cli_progress(data, "generating", g[0].n_ids, 0);
 }
 
-static rh_status make(rh_forecast **out, cli *c, const cli_expression *e, const rh_model *m, const rh_sae *s, int32_t layer, rh_hook hook,
+static rh_status make(rh_forecast **out, cli *c, const cli_expression *e, const rh_model *m, const rh_sae *s, const char *name, int32_t layer, rh_hook hook,
                       const float *v, const char *expr, int32_t top, const cli_forecast_flags *f, rh_error *err)
 {
     int32_t stops[RH_MAX_STOPS];
@@ -58,6 +59,7 @@ static rh_status make(rh_forecast **out, cli *c, const cli_expression *e, const 
     const rh_chat chat = o.prompt.template_ != RH_CHAT_NONE ? o.prompt.template_ : rh_tokenizer_chat(m->tokenizer);
     o.generate.n_stop_ids = rh_model_stops(m, chat, stops);
     RH_TRY(factor(&o.strength, c, e, m, s, layer, hook, v, f, &o.prompt, err));
+    if (!f->no_cache) RH_TRY(cli_check_fit(c, m, s, name, layer, hook, err));
     RH_TRY(rh_feature_notes_open(&notes, c->cache_dir, s, err));
     o.notes = notes;
     rh_status status = rh_forecast_make(out, m, s, layer, hook, v, expr, f->prompt, &o, err);
@@ -75,7 +77,7 @@ rh_status cli_forecast(rh_str *text, json_t *json, cli *c, const cli_expression 
     rh_terminal t = cli_terminal(c);
     if (!m->tokenizer) return rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer, so it cannot read a prompt", m->name);
     rh_status status = rh_sae_open(&s, sae, RH_SAE_ENCODE, err);
-    if (!status) status = make(&r, c, e, m, s, layer, hook, v, expr, top, f, err);
+    if (!status) status = make(&r, c, e, m, s, sae, layer, hook, v, expr, top, f, err);
     if (!status && !json) status = rh_export_forecast_text(text, r, &t, err);
     if (!status && json) status = rh_export_forecast_json(&line, r, err);
     if (!status && json) {

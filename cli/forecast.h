@@ -11,6 +11,7 @@ typedef struct cli_forecast_flags {
     const char *prompt, *strength;
     cli_prompt_flags how;
     int32_t max_tokens;
+    bool no_cache;          /* of the verb: then the fit is not looked at */
 } cli_forecast_flags;
 
 #define CLI_FORECAST_DEFAULTS {.max_tokens = 64}

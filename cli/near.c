@@ -191,6 +191,7 @@ static rh_status open_model(rh_model **out, cli *c, const near_flags *f, rh_erro
 static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *err)
 {
     near_flags f = *(const near_flags *)flags;
+    f.forecast.no_cache = f.expression.no_cache;
     const char *expr = args->items[1];
     char layer[16];
     rh_sae *s = NULL;

@@ -6,6 +6,7 @@
 #include "cli/auto.h"
 #include "cli/cli.h"
 #include "cli/expression.h"
+#include "cli/fit.h"
 #include "cli/models.h"
 #include "cli/prompt.h"
 #include "cli/strength.h"
@@ -170,6 +171,7 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
     o.concepts = e.concepts;
     stop_at_end_of_turn(&o, m, f, stops);
     status = set_strengths(&o, &factors, strengths, &e, m, expr, prompt, err);
+    if (!status && !f->expression.no_cache) status = cli_check_fits(c, m, e.concepts, err);
     if (!status)
         status = rh_probe_steer(&report, m, e.evaluation ? e.evaluation : &nothing, expr ? expr : f->expression.book, prompt,
                                 &o, &c->diags, err);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "probes/fit_check.h"
 #include "probes/forecast.h"
 #include "stage.h"
 #include "support/alloc_fail.h"
@@ -40,6 +41,13 @@ static rh_status forecast(void *data, rh_error *err)
     rh_status status = rh_forecast_make(&f, j->features.m, j->sae, 1, RH_RESID_POST, j->features.e->actions[0].value.vector->data, "v", "the rain", &o, err);
     rh_forecast_free(f);
     return status;
+}
+
+static rh_status fit(void *data, rh_error *err)
+{
+    job *j = data;
+    rh_fit_check f;
+    return rh_check_fit(&f, j->features.m, j->sae, 1, RH_RESID_POST, NULL, NULL, NULL, err);
 }
 
 static rh_status vec(void *data, rh_error *err)
@@ -93,6 +101,8 @@ static void no_memory(void **state)
     assert_true(alloc_fail_each(features, &j, 150) > 100);
     assert_int_equal(rh_sae_open(&j.sae, folder, RH_SAE_ENCODE, NULL), RH_OK);
     assert_true(alloc_fail_each(forecast, &j, 100) > 50);
+    assert_int_equal(fit(&j, NULL), RH_OK); /* the backend keeps its scratch */
+    assert_true(alloc_fail_each(fit, &j, 12) > 50);
     rh_sae_free(j.sae);
     made_sae_remove(folder);
     scratch_close(&dir);

@@ -1,0 +1,34 @@
+#include "cli/fit.h"
+
+#include "cli/text.h"
+#include "probes/fit_check.h"
+
+rh_status cli_check_fit(cli *c, const rh_model *m, const rh_sae *s, const char *name, int32_t layer, rh_hook hook, rh_error *err)
+{
+    rh_fit_check fit;
+    rh_error why = {0};
+    rh_str note = {0};
+    if (!c->cache_dir || !m->backend || !m->tokenizer) return RH_OK;
+    rh_status status = rh_check_fit(&fit, m, s, layer, hook, c->cache_dir, cli_progress, c, &why);
+    cli_clear_bar(c);
+    if (status == RH_EVALUE || status == RH_ESITE) return RH_OK;
+    if (status) {
+        if (err) *err = why;
+        return status;
+    }
+    if (!fit.poor) return RH_OK;
+    rh_str_printf(&note, "%s fits this model poorly: at %d.%s it leaves %.0f %% of the variance of %lld states unexplained (%.1f features a token). %s",
+                  name, (int)layer, rh_hook_name(hook), 100 * fit.fvu, (long long)fit.tokens, fit.l0, fit.cause);
+    if (note.data && !note.failed) cli_note(c, "%s", note.data);
+    rh_str_free(&note);
+    return RH_OK;
+}
+
+rh_status cli_check_fits(cli *c, const rh_model *m, const rh_concepts *concepts, rh_error *err)
+{
+    for (int32_t i = 0; concepts && i < rh_concepts_n_saes(concepts); i++) {
+        const rh_concept_sae s = rh_concepts_sae(concepts, i);
+        RH_TRY(cli_check_fit(c, m, s.sae, s.path, s.layer, s.hook, err));
+    }
+    return RH_OK;
+}

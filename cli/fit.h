@@ -1,0 +1,14 @@
+/* fit.h - a word on stderr where an SAE does not fit the model it is used on. */
+#ifndef RH_CLI_FIT_H
+#define RH_CLI_FIT_H
+
+#include "cli/cli.h"
+#include "concepts/concepts.h"
+
+/* One SAE, named as the user names it, that writes hook at layer. Measured at its first use with this model, then found
+ * in the cache; without a cache nothing is done. An SAE that cannot be measured is no error. */
+rh_status cli_check_fit(cli *c, const rh_model *m, const rh_sae *s, const char *name, int32_t layer, rh_hook hook, rh_error *err);
+/* All that the expressions use. */
+rh_status cli_check_fits(cli *c, const rh_model *m, const rh_concepts *concepts, rh_error *err);
+
+#endif
