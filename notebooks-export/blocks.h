@@ -30,6 +30,9 @@ void rh_put_geometry(const rh_pen *p, const rh_geometry *g);
 
 /* shade.c */
 void rh_put_watches(const rh_pen *p, const rh_steer_report *r);
+/* One text's tokens, wrapped behind indent; `used` columns are there already. */
+void rh_put_track(const rh_pen *p, const rh_watch_track *t, int used, int indent, rh_clean_mode mode);
+void rh_put_scale(const rh_pen *p, const rh_watch_track *t, bool generated);
 
 /* features.c */
 void rh_put_switches(const rh_pen *p, const rh_steer_report *r);

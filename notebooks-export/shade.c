@@ -38,7 +38,7 @@ static void add_value(shaded_text *s, const rh_pen *p, double value)
     rh_str_printf(&s->text, "[%s]", rh_number(number, p, value));
 }
 
-static bool make_text(shaded_text *s, const rh_pen *p, const rh_watch_track *t)
+static bool make_text(shaded_text *s, const rh_pen *p, const rh_watch_track *t, rh_clean_mode mode)
 {
     rh_str raw = {0};
     size_t *raw_ends = rh_calloc((size_t)t->n, sizeof *raw_ends);
@@ -53,7 +53,7 @@ static bool make_text(shaded_text *s, const rh_pen *p, const rh_watch_track *t)
     ok = ok && !raw.failed;
     size_t at = 0;
     for (int32_t i = 0; ok && i < t->n; i++) {
-        while (at < raw_ends[i]) at += rh_clean_next(&s->text, raw.data + at, raw.len - at, RH_CLEAN_TEXT, p->unicode);
+        while (at < raw_ends[i]) at += rh_clean_next(&s->text, raw.data + at, raw.len - at, mode, p->unicode);
         if (!p->colour && !(t->activation && t->tokens[i].value == 0)) add_value(s, p, t->tokens[i].value);
         s->ends[i] = s->text.len;
         if (i + 1 < t->n && !t->tokens[i].generated && t->tokens[i + 1].generated) {
@@ -88,14 +88,14 @@ static void put_shaded(const rh_pen *p, const shaded_text *s, const rh_watch_tra
     }
 }
 
-static void put_track(const rh_pen *p, const rh_watch_track *t)
+void rh_put_track(const rh_pen *p, const rh_watch_track *t, int used, int indent, rh_clean_mode mode)
 {
     shaded_text s = {0};
     rh_lines lines = {0};
-    if (!make_text(&s, p, t) || !rh_wrap(&lines, s.text.data, s.text.len, p->width - 2)) p->out->failed = true;
+    if (!make_text(&s, p, t, mode) || !rh_wrap(&lines, s.text.data, s.text.len, p->width - indent)) p->out->failed = true;
     for (size_t i = 0; i < lines.n && !p->out->failed; i++) {
         const rh_line *l = &lines.items[i];
-        rh_spaces(p, 2);
+        rh_spaces(p, i ? indent : indent - used);
         if (p->colour)
             put_shaded(p, &s, t, l->start, l->end);
         else
@@ -107,7 +107,7 @@ static void put_track(const rh_pen *p, const rh_watch_track *t)
     rh_str_free(&s.text);
 }
 
-static void put_scale(const rh_pen *p, const rh_watch_track *t)
+void rh_put_scale(const rh_pen *p, const rh_watch_track *t, bool generated)
 {
     char lo[RH_NUMBER], hi[RH_NUMBER];
     rh_spaces(p, 2);
@@ -118,7 +118,8 @@ static void put_scale(const rh_pen *p, const rh_watch_track *t)
     rh_str_puts(p->out, " ");
     rh_put(p, RH_DIM, 0, rh_number(hi, p, t->hi));
     if (t->activation && !p->colour) rh_put(p, RH_DIM, 0, "; no number: 0");
-    rh_put(p, RH_DIM, 0, p->unicode ? "; generated text follows ▶\n" : "; generated text follows >>\n");
+    if (generated) rh_put(p, RH_DIM, 0, p->unicode ? "; generated text follows ▶" : "; generated text follows >>");
+    rh_str_puts(p->out, "\n");
 }
 
 void rh_put_watches(const rh_pen *p, const rh_steer_report *r)
@@ -130,14 +131,14 @@ void rh_put_watches(const rh_pen *p, const rh_steer_report *r)
         rh_str_printf(&head, "%s %s, read at %d.%s", first->activation ? "activation at each token of" : "projection of each token on",
                       label, (int)first->layer, rh_hook_name(first->hook));
         if (head.data) rh_heading(p, head.data);
-        put_scale(p, first);
+        rh_put_scale(p, first, true);
         for (int32_t i = 0; i < r->n_runs; i++) {
             char name[RH_NUMBER];
             if (k >= r->runs[i].n_watches) continue;
             rh_run_label(name, r, &r->runs[i]);
             rh_put(p, RH_BOLD, 0, name);
             rh_str_puts(p->out, "\n");
-            put_track(p, &r->runs[i].watches[k]);
+            rh_put_track(p, &r->runs[i].watches[k], 0, 2, RH_CLEAN_TEXT);
         }
         rh_drop(p, &head);
         rh_line_free(label);

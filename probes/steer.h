@@ -35,4 +35,8 @@ rh_status rh_probe_steer(rh_steer_report **out, const rh_model *m, const rh_eval
 rh_status rh_probe_vec(rh_vec_report **out, const rh_model *m, const rh_evaluation *e,
                        const char *expression, int32_t top_tokens, rh_error *err);
 
+/* W_U·(γ⊙v), v [d_model] in the residual stream: the `top` tokens whose logits it raises and lowers most. Also after a
+ * failure out is freed by its owner. */
+rh_status rh_nearest_tokens(rh_nearest *out, const rh_model *m, const float *v, int32_t layer, int32_t top, rh_error *err);
+
 #endif

@@ -116,24 +116,29 @@ static rh_status nearest_at(rh_nearest *out, float *scores, int32_t *ids, float 
     return list_tokens(&out->down, &out->n_down, scores, ids, n, m->tokenizer, err);
 }
 
-static rh_status fill_nearest(rh_vec_report *r, const rh_model *m, const rh_vector *v, int32_t top, rh_error *err)
+rh_status rh_nearest_tokens(rh_nearest *out, const rh_model *m, const float *v, int32_t layer, int32_t top, rh_error *err)
 {
-    rh_status status = RH_OK;
     if (top > m->config.n_vocab) top = m->config.n_vocab;
     float *scores = rh_calloc((size_t)m->config.n_vocab, sizeof *scores);
-    float *x = rh_calloc((size_t)v->d, sizeof *x);
+    float *x = rh_calloc((size_t)m->config.d_model, sizeof *x);
     int32_t *ids = rh_calloc((size_t)top, sizeof *ids);
-    r->nearest = rh_calloc((size_t)v->n_layers, sizeof *r->nearest);
-    if (!scores || !x || !ids || !r->nearest) status = rh_fail_nomem(err);
-    for (int32_t l = 0; !status && l < v->n_layers; l++) {
-        r->nearest[l].layer = v->layers[l];
-        r->n_nearest = l + 1;
-        status = nearest_at(&r->nearest[l], scores, ids, x, m, v->data + (size_t)l * (size_t)v->d, top, err);
-    }
+    out->layer = layer;
+    rh_status status = scores && x && ids ? nearest_at(out, scores, ids, x, m, v, top, err) : rh_fail_nomem(err);
     free(scores);
     free(x);
     free(ids);
     return status;
+}
+
+static rh_status fill_nearest(rh_vec_report *r, const rh_model *m, const rh_vector *v, int32_t top, rh_error *err)
+{
+    r->nearest = rh_calloc((size_t)v->n_layers, sizeof *r->nearest);
+    if (!r->nearest) return rh_fail_nomem(err);
+    for (int32_t l = 0; l < v->n_layers; l++) {
+        r->n_nearest = l + 1;
+        RH_TRY(rh_nearest_tokens(&r->nearest[l], m, v->data + (size_t)l * (size_t)v->d, v->layers[l], top, err));
+    }
+    return RH_OK;
 }
 
 /* Does v lie in the residual stream, whose readout the vocabulary is? */
