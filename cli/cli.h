@@ -60,7 +60,7 @@ void cli_help_overview(rh_str *out, int width);
 
 /* one file a verb */
 extern const cli_verb CLI_FETCH, CLI_INFO, CLI_TOKENS, CLI_STEER, CLI_VEC, CLI_TRACE, CLI_EXPLAIN, CLI_CONVERT,
-    CLI_BENCH, CLI_DIFF, CLI_REPL, CLI_COMPARE, CLI_SAE, CLI_NEAR, CLI_SEARCH, CLI_TEST;
+    CLI_BENCH, CLI_DIFF, CLI_REPL, CLI_COMPARE, CLI_SAE, CLI_NEAR, CLI_SEARCH, CLI_TEST, CLI_LABELS;
 
 /* verbs.c */
 const cli_verb *cli_find_verb(const char *name);

@@ -4,7 +4,7 @@
 #include "cli/cli.h"
 
 static const cli_verb *const VERBS[] = {&CLI_FETCH, &CLI_INFO,    &CLI_TOKENS, &CLI_STEER, &CLI_VEC,    &CLI_DIFF,
-                                        &CLI_TRACE, &CLI_EXPLAIN, &CLI_CONVERT, &CLI_SAE, &CLI_NEAR, &CLI_SEARCH, &CLI_TEST, &CLI_BENCH,
+                                        &CLI_TRACE, &CLI_EXPLAIN, &CLI_CONVERT, &CLI_SAE, &CLI_NEAR, &CLI_SEARCH, &CLI_TEST, &CLI_LABELS, &CLI_BENCH,
                                         &CLI_COMPARE, &CLI_REPL, &CLI_HELP};
 
 /* Known by name, so that asking for one is answered by what it will be. */

@@ -112,7 +112,7 @@ static rh_status read_more(rh_corpus *c, rh_error *err)
     if (got < 0 || (code != Z_OK && code != Z_STREAM_END)) {
         if (code == Z_ERRNO) return rh_fail_errno(err, "read", c->paths[c->at_file]);
         bool cut = code == Z_BUF_ERROR;
-        return placed(c, err, rh_fail(err, RH_EFORMAT, "the gzip data of '%.200s' is %s%s%.100s", c->paths[c->at_file], cut ? "cut off" : "damaged", cut ? "" : ": ", cut ? "" : why));
+        return placed(c, err, rh_fail(err, RH_EFORMAT, "the gzip data is %s%s%.100s", cut ? "cut off" : "damaged", cut ? "" : ": ", cut ? "" : why));
     }
     c->file_ends = got < STEP;
     rh_str_add(&c->raw, buffer, (size_t)got);
@@ -182,7 +182,7 @@ static rh_status clean(bool *good, rh_corpus *c, const char *s, size_t n, rh_err
     for (size_t i = 0; i < n && !c->text.failed;) {
         uint32_t cp;
         size_t len = rh_utf8_next(&cp, s + i, n - i);
-        if (!cp) return rh_hinted(placed(c, err, rh_fail(err, RH_EFORMAT, "'%.200s' has a zero byte: it is no text", c->paths[c->at_file])), err,
+        if (!cp) return rh_hinted(placed(c, err, rh_fail(err, RH_EFORMAT, "a zero byte: this is no text")), err,
                                   "UTF-16 is made UTF-8 by: iconv -f UTF-16 -t UTF-8");
         if (cp == '\n') c->line += !c->json;
         if (cp == '\r' && i + 1 < n && s[i + 1] == '\n') {
@@ -215,21 +215,15 @@ static rh_status next_plain(bool *good, rh_corpus *c, rh_error *err)
 
 static rh_status no_text(rh_corpus *c, const char *what, rh_error *err)
 {
-    return rh_hinted(placed(c, err, rh_fail(err, RH_EFORMAT, "'%.200s', line %d: %s", c->paths[c->at_file], c->line, what)), err,
+    return rh_hinted(placed(c, err, rh_fail(err, RH_EFORMAT, "%s", what)), err,
                      "a line is a JSON string, or an object with \"text\"");
 }
 
 static rh_status parse_line(rh_corpus *c, const char *s, size_t n, rh_error *err)
 {
     json_t *root = NULL;
-    rh_error why = {0};
-    rh_status status = rh_json_parse(&root, s, n, "line", &why);
-    if (status == RH_ENOMEM) return rh_fail_nomem(err);
-    if (status) {
-        char what[300];
-        snprintf(what, sizeof what, "broken JSON: %.250s", why.message);
-        return no_text(c, what, err);
-    }
+    rh_status status = rh_json_parse(&root, s, n, "this line", err);
+    if (status) return status == RH_ENOMEM ? status : placed(c, err, status);
     const json_t *text = json_is_object(root) ? json_object_get(root, "text") : root;
     if (json_is_string(text)) {
         c->json_text.len = c->json_from = 0;
@@ -253,7 +247,7 @@ static rh_status find_line(size_t *n, rh_corpus *c, rh_error *err)
             return RH_OK;
         }
         if (have > RH_CORPUS_LINE)
-            return placed(c, err, rh_fail(err, RH_ELIMIT, "'%.200s', line %d has more than %d MiB", c->paths[c->at_file], c->line, RH_CORPUS_LINE >> 20));
+            return placed(c, err, rh_fail(err, RH_ELIMIT, "this line has more than %d MiB", RH_CORPUS_LINE >> 20));
         seen = have;
         RH_TRY(read_more(c, err));
     }

@@ -164,10 +164,10 @@ static void refused(void **state)
 {
     (void)state;
     static const struct { const char *name, *bytes; size_t n; int line; const char *says; } cases[] = {
-        {"x.jsonl", "\"a\"\n\n{\"text\": \"b\"", 18, 3, "broken JSON"},
+        {"x.jsonl", "\"a\"\n\n{\"text\": \"b\"", 18, 3, "is not valid JSON"},
         {"x.jsonl", "\"a\"\n7\n", 6, 2, "neither a string nor an object"},
         {"x.jsonl", "{\"text\": 3}\n", 12, 1, "without a string"},
-        {"x.ndjson", "\"a\"\n\"\xff\"\n", 8, 2, "broken JSON"},
+        {"x.ndjson", "\"a\"\n\"\xff\"\n", 8, 2, "is not valid JSON"},
         {"x.txt", "a\nb\0c", 5, 2, "zero byte"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
