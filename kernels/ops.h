@@ -118,6 +118,11 @@ typedef struct rh_ops {
     rh_status (*screen)(rh_backend *be, rh_hits *hits, const rh_screen *s, const rh_buf *x, int32_t n,
                         const rh_screen_level *level, rh_error *err);
 
+    /* Host out [rows] = w.v/|w| of each row w of host data [rows, cols], read once, in float32; 0 where w is zero, not
+     * finite or 0 where w is not finite. t F32, F16 or BF16. turned: data is [cols, rows]. v [cols] host. */
+    rh_status (*cosines)(rh_backend *be, float *out, const void *data, rh_dtype t, int32_t rows, int32_t cols,
+                         bool turned, const float *v, rh_error *err);
+
     /* Rotate pairs (i, i+head_dim/2) of every head of x [n, n_heads*head_dim] by
      * positions[row] * inv_freq[i] (computed in double, applied in float);
      * inv_freq [head_dim/2] host. */

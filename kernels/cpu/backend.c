@@ -92,7 +92,8 @@ static void buf_forget(rh_backend *be, rh_buf *b, size_t offset, size_t bytes)
         .weight_owns = rh_cpu_weight_owns, .weight_free = rh_cpu_weight_free,                      \
         .embed = rh_cpu_embed, .rmsnorm = rh_cpu_rmsnorm,                                          \
         .matmul = rh_cpu_matmul, .screen_new = rh_cpu_screen_new,                                  \
-        .screen_free = rh_cpu_screen_free, .screen = rh_cpu_screen, .rope = rh_cpu_rope, .scatter_rows = rh_cpu_scatter_rows,         \
+        .screen_free = rh_cpu_screen_free, .screen = rh_cpu_screen,                                  \
+        .cosines = rh_cpu_cosines, .rope = rh_cpu_rope, .scatter_rows = rh_cpu_scatter_rows,         \
         .gather_rows = rh_cpu_gather_rows, .attention = rh_cpu_attention, .glu = rh_cpu_glu,       \
         .add = rh_cpu_add, .softcap = rh_cpu_softcap, .steer_rows = rh_cpu_steer_rows,             \
         .ablate_rows = rh_cpu_ablate_rows, .move_rows = rh_cpu_move_rows,                          \

@@ -68,6 +68,11 @@ typedef struct rh_screen_x { float scale, norm, error; } rh_screen_x;
 
 #define RH_DOTS_AT_PARAMS float *out, const uint8_t *w, rh_dtype type, const float *const *x, int n, int32_t cols
 
+#define RH_COSINE_ROWS_PARAMS                                                                      \
+    float dot[4], float square[4], const uint8_t *const w[4], rh_dtype type, const float *v, int32_t cols, size_t ahead
+#define RH_COSINE_COLUMNS_PARAMS                                                                   \
+    float *dot, float *square, const uint8_t *const w[4], rh_dtype type, const float x[4], int32_t n, size_t ahead
+
 /* Inner loops of one instruction set. */
 typedef struct rh_cpu_kernels {
     const char *name;
@@ -99,6 +104,12 @@ typedef struct rh_cpu_kernels {
     void (*split_bf16)(uint16_t *out, size_t ldo, const float *x, int32_t cols);
     /* out[t] = x[t] . w, t < n, for one row of dots, as that has it to the bit. NULL: dots does it, one by one. */
     void (*dots_at)(RH_DOTS_AT_PARAMS);
+    /* dot[r] = w[r] . v, square[r] = w[r] . w[r] of four rows; v zero up to a multiple of 16. ahead: bytes from each
+     * row to one that is fetched meanwhile; 0: none. */
+    void (*cosine_rows)(RH_COSINE_ROWS_PARAMS);
+    /* The same of a turned matrix: dot[i] += sum_c x[c] w[c][i], square[i] += sum_c w[c][i]^2, i < n, of four of its
+     * stored rows. */
+    void (*cosine_columns)(RH_COSINE_COLUMNS_PARAMS);
     /* Bit r of out[t]: row r of a panel may exceed its level with x[t], t < n:
      *     e = p.scale[r] x.scale (sum_k code u - p.offset[r]),  e + p.norm[r] x.error + p.error[r] x.norm
      * is not below base[r] + gain[r] floor[t]. codes [wide/4][16][4], -64 .. 64; u [n][wide], wide a multiple of
@@ -152,6 +163,11 @@ void rh_panels_nf4_avx512(RH_PANELS_PARAMS);
         const uint8_t *u, const rh_screen_x *x, const float *floor, int n, int32_t wide
 void rh_screen_avx2(RH_SCREEN_PARAMS);
 void rh_screen_avx512(RH_SCREEN_PARAMS);
+
+void rh_cosine_rows_avx2(RH_COSINE_ROWS_PARAMS);
+void rh_cosine_columns_avx2(RH_COSINE_COLUMNS_PARAMS);
+void rh_cosine_rows_avx512(RH_COSINE_ROWS_PARAMS);
+void rh_cosine_columns_avx512(RH_COSINE_COLUMNS_PARAMS);
 
 void rh_narrow_avx2(uint16_t *out, const float *x, int64_t n);
 void rh_widen_avx2(float *out, const uint16_t *x, int64_t n);
@@ -217,6 +233,9 @@ rh_status rh_cpu_screen_new(rh_backend *be, rh_screen **out, const void *data, r
 void rh_cpu_screen_free(rh_backend *be, rh_screen *s);
 rh_status rh_cpu_screen(rh_backend *be, rh_hits *hits, const rh_screen *s, const rh_buf *x, int32_t n,
                         const rh_screen_level *level, rh_error *err);
+
+rh_status rh_cpu_cosines(rh_backend *be, float *out, const void *data, rh_dtype t, int32_t rows, int32_t cols, bool turned,
+                         const float *v, rh_error *err);
 
 rh_status rh_cpu_attention(rh_backend *be, rh_buf *out, const rh_buf *q, const rh_buf *k,
                            const rh_buf *v, const rh_attention_group *groups, int32_t n_groups,

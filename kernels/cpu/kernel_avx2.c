@@ -1,33 +1,8 @@
 /* Inner loops for AVX2 with FMA; twins of the same names in kernel_generic.c. */
-#include <immintrin.h>
-
+#include "kernels/cpu/avx2.h"
 #include "kernels/cpu/elementwise.inc"
 #include "kernels/cpu/soften.inc"
 #include "kernels/dequantize.inc"
-
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE float sum8(__m256 v)
-{
-    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
-INLINE __m256 floats8(const uint8_t *p, rh_dtype type)
-{
-    if (type == RH_F32) return _mm256_loadu_ps((const float *)(const void *)p);
-    __m128i h = _mm_loadu_si128((const void *)p);
-    return type == RH_F16 ? _mm256_cvtph_ps(h) : _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
-}
-
-/* The last n < 8 of a row, and zeros. */
-INLINE __m256 floats_left(const uint8_t *p, rh_dtype type, int n)
-{
-    uint8_t copy[32] = { 0 };
-    __builtin_memcpy(copy, p, (size_t)n * (type == RH_F32 ? 4 : 2));
-    return floats8(copy, type);
-}
 
 /* nw rows by nx tokens (at most 4 by 2), each product with its own 8 running sums, so that the
  * order of a sum does not depend on the shape of the tile. The bytes `ahead` of each row are fetched
@@ -208,7 +183,8 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 const rh_cpu_kernels rh_cpu_avx2 = {
     .name = "cpu/avx2", .quantize = rh_quantize_avx2, .panels = rh_panels_avx2,
     .pack = rh_pack_avx2, .dequantize = dequantize_row, .dots = dots,
-    .dots_at = dots_at, .screen = rh_screen_avx2, .tile = tile,
+    .dots_at = dots_at, .cosine_rows = rh_cosine_rows_avx2,
+    .cosine_columns = rh_cosine_columns_avx2, .screen = rh_screen_avx2, .tile = tile,
     .narrow = rh_narrow_avx2, .widen = rh_widen_avx2, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,
     .soften = soften, .rotate = rotate,

@@ -1,10 +1,7 @@
 /* Inner loops for AVX-512; twins of the same names in kernel_generic.c. */
-#include <immintrin.h>
-
+#include "kernels/cpu/avx512.h"
 #include "kernels/cpu/elementwise.inc"
 #include "kernels/dequantize.inc"
-
-#define INLINE static inline __attribute__((always_inline))
 
 /* The sums of four vectors: pairs within quarters, then the quarters. */
 INLINE __m128 sums4(const __m512 a[4])
@@ -16,14 +13,6 @@ INLINE __m128 sums4(const __m512 a[4])
     __m512 q = _mm512_add_ps(_mm512_castpd_ps(lo), _mm512_castpd_ps(hi));
     __m256 h = _mm256_add_ps(_mm512_castps512_ps256(q), _mm512_extractf32x8_ps(q, 1));
     return _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
-}
-
-/* 16 columns of a row, or as many as m says, and zeros. */
-INLINE __m512 floats16(const uint8_t *p, rh_dtype type, __mmask16 m)
-{
-    if (type == RH_F32) return _mm512_maskz_loadu_ps(m, p);
-    __m256i h = _mm256_maskz_loadu_epi16(m, p);
-    return type == RH_F16 ? _mm512_cvtph_ps(h) : _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
 
 /* 4 rows by nx tokens, of which the first nw rows are kept. Each product has its own 16 running
@@ -313,7 +302,8 @@ static const rh_cpu_kernels nf4 = {
 const rh_cpu_kernels rh_cpu_avx512 = {
     .name = "cpu/avx512", .nf4 = &nf4, .quantize = rh_quantize_avx512, .panels = rh_panels_avx512,
     .pack = rh_pack_avx512, .dequantize = dequantize_row, .dots = dots,
-    .dots_at = dots_at, .screen = rh_screen_avx512,
+    .dots_at = dots_at, .cosine_rows = rh_cosine_rows_avx512,
+    .cosine_columns = rh_cosine_columns_avx512, .screen = rh_screen_avx512,
     .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile,
     .narrow = rh_narrow_avx2, .widen = rh_widen_avx2, .transpose = transpose, .dot = dot,
     .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm, .glu = glu, .softcap = softcap,

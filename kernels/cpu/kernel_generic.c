@@ -138,6 +138,40 @@ static void dots(RH_DOTS_PARAMS)
     }
 }
 
+static float dot_product(const float *x, const float *y, int32_t n) { return dot(x, y, n); }
+
+static void cosine_rows(RH_COSINE_ROWS_PARAMS)
+{
+    enum { PIECE = 256 };
+    (void)ahead;
+    for (int r = 0; r < 4; r++) {
+        dot[r] = square[r] = 0;
+        for (int32_t k = 0; k < cols; k += PIECE) {
+            float piece[PIECE];
+            int32_t n = cols - k < PIECE ? cols - k : PIECE;
+            dequantize_row(piece, w[r] + (size_t)k * rh_row_bytes(type, 1), type, n);
+            dot[r] += dot_product(v + k, piece, n);
+            square[r] += dot_product(piece, piece, n);
+        }
+    }
+}
+
+static void cosine_columns(RH_COSINE_COLUMNS_PARAMS)
+{
+    enum { PIECE = 256 };
+    (void)ahead;
+    for (int c = 0; c < 4; c++)
+        for (int32_t i = 0; i < n; i += PIECE) {
+            float piece[PIECE];
+            int32_t m = n - i < PIECE ? n - i : PIECE;
+            dequantize_row(piece, w[c] + (size_t)i * rh_row_bytes(type, 1), type, m);
+            for (int32_t k = 0; k < m; k++) {
+                dot[i + k] += x[c] * piece[k];
+                square[i + k] += piece[k] * piece[k];
+            }
+        }
+}
+
 static void screen(RH_SCREEN_PARAMS)
 {
     for (int t = 0; t < n; t++, u += wide) {
@@ -205,7 +239,7 @@ static void transpose(float *out, size_t ldo, const float *const *rows, int32_t 
 
 const rh_cpu_kernels rh_cpu_generic = {
     .name = "cpu/generic", .quantize = quantize, .panels = panels, .pack = rh_pack_generic, .dequantize = dequantize_row,
-    .dots = dots, .screen = screen, .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .narrow = narrow, .widen = widen,
+    .dots = dots, .cosine_rows = cosine_rows, .cosine_columns = cosine_columns, .screen = screen, .bf16_dots = bf16_dots, .split_bf16 = split_bf16, .tile = tile, .narrow = narrow, .widen = widen,
     .transpose = transpose, .dot = dot, .axpy = axpy, .scale = scale, .rmsnorm = rmsnorm,
     .glu = glu, .softcap = softcap, .soften = soften, .rotate = rotate,
 };
