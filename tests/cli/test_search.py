@@ -165,7 +165,7 @@ def test_stopped_and_taken_up(place):
     """Killed by a signal after its first batch, then run again: byte for byte what a run in one go gives."""
     write_random(place, "sae-1", 1, 5)
     words = "rain the city in sun and snow falls on roofs of old towns while people walk home".split()
-    place.write("long.txt", "\n\n".join(" ".join(words[(i * 7 + j * j) % len(words)] for j in range(200)) for i in range(600)))
+    place.write("long.txt", "\n\n".join(" ".join(words[(i * 7 + j * j) % len(words)] for j in range(200)) for i in range(300)))
     whole = place.json("test", WORDS, "sae-1[3]", "--corpus", "long.txt", "--context", "32")
     store = place.dir / "cache/rhumb/features"
     kept = {p.name: p.read_bytes() for p in store.iterdir()}
