@@ -59,6 +59,19 @@ typedef enum rh_sae_use {
  * missing. RH_EFORMAT: a tensor is missing, of a wrong shape, or not finite (named). RH_EUNSUPPORTED: an
  * architecture, normalisation or storage type that is not known (named). */
 rh_status rh_sae_open(rh_sae **out, const char *path, rh_sae_use use, rh_error *err);
+/* One that was never a file: everything is copied. It can encode, decode and be written. RH_EVALUE: a weight is not finite. */
+typedef struct rh_sae_parts {
+    rh_sae_kind kind;              /* standard, topk (k) or jumprelu (threshold) */
+    int32_t d, d_sae, k;
+    const float *encoder, *decoder; /* [d_sae, d] */
+    const float *b_enc, *b_dec;     /* [d_sae], [d]; b_dec is subtracted from the input */
+    const float *threshold;         /* [d_sae] or NULL */
+    int32_t layer;
+    rh_hook hook;
+    const char *model, *name;       /* name: for messages */
+    bool prepend_bos;
+} rh_sae_parts;
+rh_status rh_sae_from_parts(rh_sae **out, const rh_sae_parts *p, rh_error *err);
 void rh_sae_free(rh_sae *s);
 const rh_sae_facts *rh_sae_about(const rh_sae *s);
 rh_sae_use rh_sae_opened_for(const rh_sae *s);

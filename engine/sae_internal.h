@@ -34,6 +34,9 @@ struct rh_sae {
     float *norms;              /* [d_sae] ‖W_dec[i]‖, if facts.rescale */
 };
 
+/* sae.c: the bytes among the facts. */
+void rh_sae_count_bytes(rh_sae *s);
+
 /* sae_place.c: which files, and what their names say. */
 typedef struct rh_sae_place {
     rh_sae_format format;
