@@ -100,9 +100,11 @@ void rh_sae_hooks(rh_hook *in, rh_hook *out, const rh_sae *s, rh_hook hook)
     *in = f->hook_known ? f->hook : f->transcoder ? RH_MLP_IN : *out;
 }
 
-static rh_status widths(const rh_model *m, const rh_sae *s, rh_hook in, rh_hook out, rh_error *err)
+rh_status rh_sae_check_fit(const rh_model *m, const rh_sae *s, rh_hook hook, rh_error *err)
 {
     const rh_sae_facts *f = rh_sae_about(s);
+    rh_hook in, out;
+    rh_sae_hooks(&in, &out, s, hook);
     const bool reads = f->d_in == rh_model_width(m, in);
     if (reads && f->d_out == rh_model_width(m, out)) return RH_OK;
     return rh_hinted(rh_fail(err, RH_ESITE, "the SAE %s rows of %d numbers, but %s of %.80s is %d wide", reads ? "makes" : "reads",
@@ -118,7 +120,7 @@ rh_status rh_sae_measure(rh_sae_fit *out, const rh_model *m, const rh_sae *s, in
     rh_sae_fitter *f = NULL;
     rh_state_rows rows;
     rh_sae_hooks(&in, &hook_out, s, hook);
-    RH_TRY(widths(m, s, in, hook_out, err));
+    RH_TRY(rh_sae_check_fit(m, s, hook, err));
     rh_status status = rh_states_new(&states, m, layer, in, hook_out, err);
     if (!status) status = rh_sae_fitter_new(&f, s, m->backend, err);
     for (int32_t i = 0, step; !status && i < n; i += step) {

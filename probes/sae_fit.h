@@ -26,6 +26,9 @@ rh_status rh_sae_fitter_result(rh_sae_fit *out, const rh_sae_fitter *f, rh_error
 /* What an SAE reads and writes: its own hooks, and where it does not say, `hook`. */
 void rh_sae_hooks(rh_hook *in, rh_hook *out, const rh_sae *s, rh_hook hook);
 
+/* RH_ESITE: its widths are not the model's. */
+rh_status rh_sae_check_fit(const rh_model *m, const rh_sae *s, rh_hook hook, rh_error *err);
+
 /* Of texts [n] (with BOS, if the model is used so) at a layer; opened for RH_SAE_ENCODE. progress may be NULL.
  * RH_ESITE: the widths differ, or there is no such layer. RH_EVALUE: no text has two tokens. */
 rh_status rh_sae_measure(rh_sae_fit *out, const rh_model *m, const rh_sae *s, int32_t layer, rh_hook hook,
