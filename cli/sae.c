@@ -4,14 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/sae.h"
 #include "engine/files/safetensors.h"
 #include "engine/sae.h"
 
 enum { BLOCK_FLOATS = 1 << 22 }; /* of dense features at a time */
 
-typedef struct sae_flags { const char *input, *tensor, *original, *out; } sae_flags;
-static const sae_flags DEFAULTS = {.original = "x"};
+static const cli_sae_flags DEFAULTS = {.original = "x", .k = 32};
 
 typedef struct rows { const rh_tensor *t; int64_t n; int32_t width; } rows; /* a tensor as [n, width] */
 
@@ -115,7 +114,7 @@ static rh_status find_original(rows *out, cli *c, const job *j, const char *name
     return RH_OK;
 }
 
-static rh_status run_all(job *j, const sae_flags *flags, bool decode, rh_error *err)
+static rh_status run_all(job *j, const cli_sae_flags *flags, bool decode, rh_error *err)
 {
     const rh_sae_facts *f = rh_sae_about(j->sae);
     const rh_tensor *t;
@@ -155,13 +154,14 @@ static rh_status run_all(job *j, const sae_flags *flags, bool decode, rh_error *
 
 static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *err)
 {
-    const sae_flags *f = flags;
+    const cli_sae_flags *f = flags;
     const char *what = args->items[0];
     const bool decode = !strcmp(what, "decode");
-    if (!strcmp(what, "train") || !strcmp(what, "eval"))
-        return rh_fail(err, RH_EUNSUPPORTED, "`sae %s` is not there yet", what);
+    if (!strcmp(what, "train")) return cli_sae_train(c, args, f, err);
+    if (!strcmp(what, "eval")) return cli_sae_eval(c, args, f, err);
     if (!decode && strcmp(what, "encode"))
-        return rh_hinted(cli_wrong(c, err, "sae knows no '%s'", what), err, "it is encode or decode");
+        return rh_hinted(cli_wrong(c, err, "sae knows no '%s'", what), err, "it is train, eval, encode or decode");
+    if (args->n > 2) return cli_wrong(c, err, "sae %s takes one SAE, and there is '%.80s' too", what, args->items[2]);
     if (args->n < 2) return cli_wrong(c, err, "sae %s needs an SAE", what);
     if (!f->input) return rh_hinted(cli_wrong(c, err, "sae %s needs rows to %s", what, what), err, "--input x.safetensors");
     if (!f->out) return rh_hinted(cli_wrong(c, err, "sae %s needs a file to write", what), err, "-o out.safetensors");
@@ -185,21 +185,43 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     return status;
 }
 
-#define AT(field) offsetof(sae_flags, field)
+#define AT(field) offsetof(cli_sae_flags, field)
 static const cli_option OPTIONS[] = {
-    {"input", 'i', CLI_TEXT, AT(input), "FILE", "safetensors with the rows", 0, 0, NULL},
-    {"tensor", 't', CLI_TEXT, AT(tensor), "NAME", "which tensor of it (needed if it has several)", 0, 0, NULL},
-    {"output", 'o', CLI_TEXT, AT(out), "FILE", "safetensors to write: tensor features or recon, float32", 0, 0, NULL},
+    {"site", 's', CLI_TEXT, AT(site), "L[.HOOK]", "train: layer and hook, as 16 or 16.mlp_out (default hook resid_post)", 0, 0, NULL},
+    {"width", 'w', CLI_INT, AT(width), "M", "train: features (default 8 times the site's width)", 1, 1 << 24, NULL},
+    {"k", 'k', CLI_INT, AT(k), "K", "train: features active at a token; jumprelu: on average, aimed at (default 32)", 1, 1 << 20, NULL},
+    {"arch", 0, CLI_CHOICE, AT(arch), "ARCH", "train: topk (default) or jumprelu", 0, 0, CLI_SAE_ARCHS},
+    {"corpus", 'c', CLI_TEXTS, AT(corpus), "FILE…", "train, eval: plain text or JSON lines, gzip or not; several, or repeated", 0, 0, NULL},
+    {"tokens", 0, CLI_NUMBER, AT(tokens), "N", "train: token states learned from (default 4000000); eval: tokens read (default 50000)", 1, 1e12, NULL},
+    {"batch", 0, CLI_INT, AT(batch), "N", "train: states a step (default 1024)", 16, 1 << 20, NULL},
+    {"context", 0, CLI_INT, AT(context), "N", "train, eval: tokens of a piece of text (default 256)", 2, 1 << 20, NULL},
+    {"buffer", 0, CLI_INT, AT(buffer), "N", "train: states kept to draw from (default 131072, less where they would take over 1 GiB)", 16, 1 << 28, NULL},
+    {"reuse", 0, CLI_INT, AT(reuse), "N", "train: how often a state is learned from before it gives way (default 4)", 1, 1000, NULL},
+    {"rate", 0, CLI_NUMBER, AT(rate), "R", "train: Adam's learning rate (default 0.002)", 1e-9, 10, NULL},
+    {"sparsity", 0, CLI_NUMBER, AT(sparsity), "S", "train, jumprelu: weight of the term that holds K (default 10)", 0, 1e9, NULL},
+    {"bandwidth", 0, CLI_NUMBER, AT(bandwidth), "B", "train, jumprelu: width of the threshold's rectangle (default 0.05)", 1e-9, 1e3, NULL},
+    {"save-every", 0, CLI_NUMBER, AT(save_every), "SECONDS", "train: between two checkpoints (default 120)", 0, 1e9, NULL},
+    {"restart", 0, CLI_FLAG, AT(restart), NULL, "train: do not go on from DIR's checkpoint", 0, 0, NULL},
+    {"input", 'i', CLI_TEXT, AT(input), "FILE", "encode, decode: safetensors with the rows", 0, 0, NULL},
+    {"tensor", 't', CLI_TEXT, AT(tensor), "NAME", "encode, decode: which tensor of it (needed if it has several)", 0, 0, NULL},
+    {"output", 'o', CLI_TEXT, AT(out), "OUT", "train: folder to write; encode, decode: safetensors, tensor features or recon, float32", 0, 0, NULL},
     {"original", 0, CLI_TEXT, AT(original), "NAME",
      "decode features: the tensor that was encoded, for SAEs that normalise or have a skip connection (default x)", 0, 0, NULL},
 };
 
 const cli_verb CLI_SAE = {
-    .name = "sae", .brief = "arrays through a sparse autoencoder", .arguments = "encode|decode SAE --input FILE -o OUT",
-    .about = "encode writes the features of rows that were read at the SAE's site; decode writes what the SAE makes of "
-             "features, or of rows, which it encodes first (told apart by their width). Computed in float32 throughout. SAE is "
-             "a file or folder of Gemma Scope, Gemma Scope 2, SAELens or Sparsify; `rhumb info SAE` says what it is.",
-    .examples = "  rhumb sae encode layer_20/width_16k/average_l0_91 --input x.safetensors --tensor x -o f.safetensors\n"
+    .name = "sae", .brief = "train, measure and use sparse autoencoders", .arguments = "train|eval|encode|decode …",
+    .about = "sae train MODEL --site L --corpus FILE… -o DIR: trains an SAE on the states that MODEL has at the site while it reads "
+             "the corpus, and writes it as SAELens does. The first position of every piece of text is left out. Ctrl-C leaves a "
+             "checkpoint in DIR, from which the same command goes on; the result has the same bits either way.\n"
+             "sae eval MODEL SAE --corpus FILE…: fraction of variance unexplained, active features, dead features, and how much of the "
+             "model's loss is recovered when the reconstruction takes the place of the states, against zeros.\n"
+             "sae encode|decode SAE --input FILE -o OUT: encode writes the features of rows that were read at the SAE's site; decode writes "
+             "what the SAE makes of features, or of rows, which it encodes first (told apart by their width). Computed in float32 "
+             "throughout. SAE is a file or folder of Gemma Scope, Gemma Scope 2, SAELens or Sparsify; `rhumb info SAE` says what it is.",
+    .examples = "  rhumb sae train smollm2 --site 16 --width 8192 --corpus corpus.txt -o sae-16\n"
+                "  rhumb sae eval smollm2 sae-16 --corpus held-out.txt\n"
+                "  rhumb sae encode layer_20/width_16k/average_l0_91 --input x.safetensors --tensor x -o f.safetensors\n"
                 "  rhumb sae decode layer_20/width_16k/average_l0_91 --input f.safetensors -o recon.safetensors\n",
-    .options = OPTIONS, .n_options = CLI_COUNT(OPTIONS), .flags_size = sizeof(sae_flags), .defaults = &DEFAULTS,
-    .min_args = 1, .max_args = 2, .run = run};
+    .options = OPTIONS, .n_options = CLI_COUNT(OPTIONS), .flags_size = sizeof(cli_sae_flags), .defaults = &DEFAULTS,
+    .min_args = 1, .max_args = 1000, .run = run};
