@@ -3,7 +3,7 @@
 enum { AUTO, GEMMA, CHATML, LLAMA3, NONE };
 const char *const CLI_TEMPLATES[] = {"auto", "gemma", "chatml", "llama3", "none", NULL};
 
-bool cli_wants_chat(const cli_prompt_flags *f) { return f->chat || f->system || f->template_; }
+bool cli_wants_chat(const cli_prompt_flags *f) { return f->chat || f->system || f->template_ || f->messages; }
 
 void cli_prompt_options(rh_prompt_options *out, const cli_prompt_flags *f)
 {
@@ -12,6 +12,8 @@ void cli_prompt_options(rh_prompt_options *out, const cli_prompt_flags *f)
     *out = (rh_prompt_options){.chat = cli_wants_chat(f) && f->template_ != NONE,
                                .template_ = template_[f->template_],
                                .system = f->system,
+                               .before = f->turns,
+                               .n_before = f->n_turns,
                                .special = f->special,
                                .no_bos = f->no_bos,
                                .double_bos = f->double_bos};

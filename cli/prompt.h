@@ -9,6 +9,9 @@ typedef struct cli_prompt_flags {
     bool chat, special, no_bos, double_bos;
     int32_t template_;  /* 0: the model's own, else index in CLI_TEMPLATES */
     const char *system;
+    const char *messages; /* tokens, steer and trace; the next two are read from it (cli/messages.h) */
+    const rh_chat_turn *turns;
+    int32_t n_turns;
 } cli_prompt_flags;
 
 extern const char *const CLI_TEMPLATES[];

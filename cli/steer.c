@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/expression.h"
 #include "cli/fit.h"
+#include "cli/messages.h"
 #include "cli/models.h"
 #include "cli/prompt.h"
 #include "cli/strength.h"
@@ -30,13 +31,24 @@ static const steer_flags DEFAULTS = {
 
 /* ---- the parts of a run ------------------------------------------------------------------- */
 
-static rh_status read_prompt(char **out, cli *c, const steer_flags *f, rh_error *err)
+static rh_status read_messages(char **out, cli_messages *messages, cli *c, steer_flags *f, rh_error *err)
+{
+    if (f->text || f->file) return cli_wrong(c, err, "--messages stands for the prompt: leave --prompt and --prompt-file out");
+    if (f->auto_.on) return cli_wrong(c, err, "--auto searches on prompts of one turn, so --messages does not go with it");
+    RH_TRY(cli_messages_read(messages, &f->prompt, err));
+    *out = rh_strdup(messages->text);
+    return *out ? RH_OK : rh_fail_nomem(err);
+}
+
+/* f is a copy; what is read from --messages is put there. */
+static rh_status read_prompt(char **out, cli_messages *messages, cli *c, steer_flags *f, rh_error *err)
 {
     size_t len = 0;
+    if (f->prompt.messages) return read_messages(out, messages, c, f, err);
     if (f->text && f->file) return cli_wrong(c, err, "give --prompt or --prompt-file, not both");
     if (!f->text && !f->file) {
         return rh_hinted(cli_wrong(c, err, "steer needs a prompt"), err,
-                         "-p 'Name a city.', --prompt-file FILE, or -p - for stdin");
+                         "-p 'Name a city.', --prompt-file FILE, --messages FILE, or -p - for stdin");
     }
     if (f->text && strcmp(f->text, "-")) {
         *out = rh_strdup(f->text);
@@ -215,14 +227,16 @@ static rh_status check_auto(cli *c, const char *expr, const steer_flags *f, rh_e
 
 static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *err)
 {
-    const steer_flags *f = flags;
+    steer_flags own = *(const steer_flags *)flags;
+    const steer_flags *f = &own;
+    cli_messages messages = {0};
     rh_model *m = NULL;
     char *prompt = NULL;
     cli_strengths strengths = {0};
     const char *expr = args->n > 1 ? args->items[1] : NULL;
     rh_status status = check_auto(c, expr, f, err);
     if (!status) status = cli_strengths_read(&strengths, c, &f->strengths, err);
-    if (!status) status = read_prompt(&prompt, c, f, err);
+    if (!status) status = read_prompt(&prompt, &messages, c, &own, err);
     if (!status) status = cli_open_model(&m, c, args->items[0], false, err);
     if (!status && !m->tokenizer) {
         status = rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer, so it cannot read a prompt", m->name);
@@ -230,6 +244,7 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     }
     if (!status)
         status = f->auto_.on ? steer_auto(c, m, expr, prompt, f, &strengths, err) : steer(c, m, expr, prompt, f, &strengths, err);
+    cli_messages_free(&messages);
     free(strengths.items);
     free(prompt);
     rh_model_free(m);
@@ -248,6 +263,7 @@ static const cli_option OPTIONS[] = {
     {"watch", 0, CLI_TEXTS, AT(watches), "EXPR", "shade every token by its projection on EXPR, or, if EXPR is a feature such as s[3], by "
      "its activation; repeatable", 0, 0, NULL},
     CLI_PROMPT_OPTIONS(steer_flags, prompt),
+    CLI_MESSAGES_OPTION(steer_flags, prompt),
     CLI_BOS_OPTIONS(steer_flags, prompt),
     {"max-tokens", 'n', CLI_INT, AT(max_tokens), "N", "tokens to generate (default 64)", 1, 1000000, NULL},
     {"temperature", 0, CLI_NUMBER, AT(temperature), "T", "0 takes the likeliest token (default)", 0, 1000, NULL},

@@ -5,6 +5,7 @@
 
 #include "base/utf8.h"
 #include "cli/cli.h"
+#include "cli/messages.h"
 #include "cli/models.h"
 #include "cli/prompt.h"
 #include "cli/text.h"
@@ -116,6 +117,16 @@ static rh_status whole_file(cli *c, const rh_model *m, const tokens_flags *f, rh
     return status;
 }
 
+static rh_status chat(cli *c, const rh_model *m, const tokens_flags *f, rh_error *err)
+{
+    tokens_flags own = *f;
+    cli_messages messages = {0};
+    rh_status status = cli_messages_read(&messages, &own.prompt, err);
+    if (!status) status = one_text(c, m, &own, messages.text, messages.len, c->common.json, err);
+    cli_messages_free(&messages);
+    return status;
+}
+
 static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *err)
 {
     const tokens_flags *f = flags;
@@ -125,7 +136,8 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     rh_status status = RH_OK;
     const char *given = args->n > 1 ? args->items[1] : NULL;
     if (f->file && given) return cli_wrong(c, err, "give a TEXT or --file, not both");
-    if (!f->file && !given && !cli_stdin_is_given()) return cli_wrong(c, err, "tokens needs a TEXT, --file, or a text on stdin");
+    if (f->prompt.messages && (f->file || given)) return cli_wrong(c, err, "--messages stands for the text: leave TEXT and --file out");
+    if (!f->file && !given && !f->prompt.messages && !cli_stdin_is_given()) return cli_wrong(c, err, "tokens needs a TEXT, --file, or a text on stdin");
     if (f->bos && cli_wants_chat(&f->prompt))
         return cli_wrong(c, err, "--bos and --chat exclude each other: a chat template has its own BOS");
 
@@ -133,7 +145,9 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     if (!status && !m->tokenizer)
         status = rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer", m->name);
     if (status) goto done;
-    if (f->file) {
+    if (f->prompt.messages) {
+        status = chat(c, m, f, err);
+    } else if (f->file) {
         status = whole_file(c, m, f, err);
     } else if (given && strcmp(given, "-")) {
         status = one_text(c, m, f, given, strlen(given), c->common.json, err);
@@ -153,6 +167,7 @@ static const cli_option OPTIONS[] = {
      "line out; - is stdin", 0, 0, NULL},
     {"bos", 0, CLI_FLAG, AT(bos), NULL, "put the BOS token in front", 0, 0, NULL},
     CLI_PROMPT_OPTIONS(tokens_flags, prompt),
+    CLI_MESSAGES_OPTION(tokens_flags, prompt),
 };
 
 const cli_verb CLI_TOKENS = {

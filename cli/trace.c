@@ -333,6 +333,7 @@ static const cli_option OPTIONS[] = {
     CLI_EXPRESSION_OPTIONS(trace_flags, expression),
     {"strength", 0, CLI_NUMBER, AT(strength), "S", "multiplies the vectors of `steer` (default 1)", 0, 0, NULL},
     CLI_PROMPT_OPTIONS(trace_flags, input.prompt),
+    CLI_MESSAGES_OPTION(trace_flags, input.prompt),
     CLI_BOS_OPTIONS(trace_flags, input.prompt),
 };
 

@@ -5,10 +5,10 @@
 
 rh_status cli_check_trace_input(cli *c, const cli_trace_input *in, rh_error *err)
 {
-    int kinds = (in->texts.n > 0) + (in->ids.n > 0) + (in->file != NULL);
+    int kinds = (in->texts.n > 0) + (in->ids.n > 0) + (in->file != NULL) + (in->prompt.messages != NULL);
     if (kinds == 1) return RH_OK;
-    return cli_wrong(c, err, kinds ? "give one of --prompt, --tokens and --tokens-file"
-                                   : "trace needs a prompt: -p TEXT, --tokens IDS or --tokens-file FILE");
+    return cli_wrong(c, err, kinds ? "give one of --prompt, --messages, --tokens and --tokens-file"
+                                   : "trace needs a prompt: -p TEXT, --messages FILE, --tokens IDS or --tokens-file FILE");
 }
 
 void cli_prompts_free(cli_prompts *p)
@@ -16,16 +16,23 @@ void cli_prompts_free(cli_prompts *p)
     for (int32_t i = 0; i < p->n; i++) rh_prompt_free(&p->items[i]);
     free(p->items);
     free(p->text);
+    cli_messages_free(&p->messages);
     *p = (cli_prompts){0};
 }
 
 static rh_status from_texts(cli_prompts *out, const rh_model *m, const cli_trace_input *in, rh_error *err)
 {
     rh_prompt_options o;
-    cli_prompt_options(&o, &in->prompt);
+    cli_prompt_flags flags = in->prompt;
     if (!m->tokenizer) {
         return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "the model '%s' has no tokenizer, so it cannot read a text", m->name),
                          err, "give token ids: --tokens 1,2,3");
+    }
+    if (flags.messages) RH_TRY(cli_messages_read(&out->messages, &flags, err));
+    cli_prompt_options(&o, &flags);
+    if (flags.messages) {
+        RH_TRY(rh_prompt_make(&out->items[0], m, out->messages.text, out->messages.len, &o, err));
+        out->n = 1;
     }
     for (size_t i = 0; i < in->texts.n; i++) {
         const char *text = in->texts.items[i];
@@ -122,7 +129,7 @@ rh_status cli_read_prompts(cli_prompts *out, const rh_model *m, const cli_trace_
     } else {
         out->items = rh_calloc(in->texts.n ? in->texts.n : 1, sizeof *out->items);
         if (!out->items) return rh_fail_nomem(err);
-        if (in->texts.n) RH_TRY(from_texts(out, m, in, err));
+        if (in->texts.n || in->prompt.messages) RH_TRY(from_texts(out, m, in, err));
         else RH_TRY(from_ids(out, &in->ids, err));
     }
     return check(out, m, err);

@@ -2,7 +2,7 @@
 #ifndef RH_CLI_TRACE_PROMPTS_H
 #define RH_CLI_TRACE_PROMPTS_H
 
-#include "cli/prompt.h"
+#include "cli/messages.h"
 
 typedef struct cli_trace_input {
     cli_prompt_flags prompt;
@@ -15,6 +15,7 @@ typedef struct cli_prompts {
     rh_prompt *items;
     int32_t n;
     char *text;  /* stdin's, which a prompt borrows */
+    cli_messages messages; /* likewise */
 } cli_prompts;
 
 /* Wrong usage unless exactly one kind of input is given. */

@@ -106,6 +106,8 @@ typedef struct rh_prompt_options {
     bool chat;
     rh_chat template_;      /* which; RH_CHAT_NONE with chat: the model's own */
     const char *system;     /* NULL: the template's default */
+    const rh_chat_turn *before; /* [n_before] earlier turns of the chat; the text is the user's next */
+    int32_t n_before;
     bool special, no_bos, double_bos;
 } rh_prompt_options;
 /* BOS by the tokenizer's own rule. RH_EUNSUPPORTED: chat asked of a model without a template. */

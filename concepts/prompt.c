@@ -50,7 +50,8 @@ static rh_status chat_tokens(rh_tokens *tokens, const rh_model *m, const char *t
                          err, "--chat-template gemma, chatml or llama3 sets it in that family's words, none leaves it raw");
     }
     size_t begin, end;
-    return rh_chat_prompt(m->tokenizer, chat, tokens, o->system, text, len, o->special, &begin, &end, err);
+    return rh_chat_prompt_after(m->tokenizer, chat, tokens, o->system, o->before, o->n_before, text, len, o->special, &begin,
+                                &end, err);
 }
 
 static rh_status plain_tokens(rh_tokens *tokens, const rh_model *m, const char *text, size_t len,
@@ -71,6 +72,9 @@ rh_status rh_prompt_make(rh_prompt *out, const rh_model *m, const char *text, si
     if (!o->chat && o->system && *o->system)
         return rh_hinted(rh_fail(err, RH_EVALUE, "a system text is part of a chat, and the template is none"), err,
                          "leave --chat-template none out, or put the text in front of the prompt");
+    if (!o->chat && o->n_before)
+        return rh_hinted(rh_fail(err, RH_EVALUE, "earlier turns are part of a chat, and the template is none"), err,
+                         "leave --chat-template none out");
     rh_status status = o->chat ? chat_tokens(&tokens, m, text, len, o, err)
                                : plain_tokens(&tokens, m, text, len, o, err);
     if (!status) status = apply_bos_options(&tokens, m, o, err);

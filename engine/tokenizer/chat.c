@@ -1,4 +1,4 @@
-/* chat.c - one user turn in the words of a model's family. The template's text and ours go
+/* chat.c - a chat that ends in a user's turn, in the words of a model's family. The template's text and ours go
  * through the tokenizer as one string between control tokens, as they would if the template
  * had been rendered, so that a newline of ours merges with one of the user's. */
 #include <stdlib.h>
@@ -129,6 +129,8 @@ typedef struct turn { /* what is being built */
     rh_bytes template; /* the model's own, if it is of this family; else length 0 */
     rh_tokens *out;
     bool special;
+    const rh_chat_turn *before; /* [n_before] */
+    int32_t n_before;
     const char *user; /* trimmed if the template trims */
     size_t user_len;
     int32_t user_at;  /* its offset in the caller's text */
@@ -234,18 +236,62 @@ static void trim_user(turn *u)
     u->user_len = b.len;
 }
 
+/* `head` and an earlier turn's text as one string. */
+static rh_status put_earlier(turn *u, const char *head, const rh_chat_turn *k, bool trim)
+{
+    rh_str s = { 0 };
+    const rh_bytes text = trim ? trimmed(k->text, k->len) : (rh_bytes){ k->text, k->len };
+    rh_str_puts(&s, head);
+    rh_str_add(&s, text.data, text.len);
+    rh_status status = s.failed ? rh_fail_nomem(u->err) : put_bytes(u, s.data ? s.data : "", s.len);
+    rh_str_free(&s);
+    return status;
+}
+
+/* Gemma's template refuses two turns of one side in a row. */
+static rh_status alternates(const turn *u)
+{
+    for (int32_t i = 0; i <= u->n_before; i++) {
+        bool assistant = i < u->n_before && u->before[i].assistant;
+        if (assistant == (i % 2 == 1)) continue;
+        return rh_hinted(rh_fail(u->err, RH_EVALUE, "turn %d of the chat is the %s's, and this model's template takes user and "
+                                 "assistant in turn", i + 1, assistant ? "assistant" : "user"),
+                         u->err, "begin with the user, and join turns of one side");
+    }
+    return RH_OK;
+}
+
+/* Earlier turns; `system` is in front of the first. */
+static rh_status gemma_before(turn *u, const char *system)
+{
+    for (int32_t i = 0; i < u->n_before; i++) {
+        rh_str head = { 0 };
+        rh_str_puts(&head, u->before[i].assistant ? "model\n" : "user\n");
+        if (i == 0 && system && *system) rh_str_printf(&head, "%s\n\n", system);
+        rh_status status = head.failed ? rh_fail_nomem(u->err) : put_control(u, "<start_of_turn>");
+        if (!status) status = put_earlier(u, head.data, &u->before[i], true);
+        rh_str_free(&head);
+        if (status) return status;
+        RH_TRY(put_control(u, "<end_of_turn>"));
+        RH_TRY(put_text(u, "\n"));
+    }
+    return RH_OK;
+}
+
 /* <bos><start_of_turn>user\n[system\n\n]text<end_of_turn>\n<start_of_turn>model\n */
 static rh_status gemma(turn *u, const char *system)
 {
+    RH_TRY(alternates(u));
     if (system && *system && has(u->template, "System role not supported")) {
         return rh_hinted(rh_fail(u->err, RH_EUNSUPPORTED, "this model's chat template has no system text"),
                          u->err, "put it in front of the prompt");
     }
     rh_str before = { 0 };
     rh_str_puts(&before, "user\n");
-    if (system && *system) rh_str_printf(&before, "%s\n\n", system);
+    if (!u->n_before && system && *system) rh_str_printf(&before, "%s\n\n", system);
     trim_user(u);
     rh_status status = before.failed ? rh_fail_nomem(u->err) : put_bos(u, true);
+    if (!status) status = gemma_before(u, system);
     if (!status) status = put_control(u, "<start_of_turn>");
     if (!status) status = put_user(u, before.data, before.len);
     rh_str_free(&before);
@@ -295,6 +341,13 @@ static rh_status chatml(turn *u, const char *system)
     RH_TRY(put_bos(u, false));
     if (trims_content(u->template)) trim_user(u);
     RH_TRY(chatml_system(u, system));
+    for (int32_t i = 0; i < u->n_before; i++) {
+        const rh_chat_turn *k = &u->before[i];
+        RH_TRY(put_control(u, "<|im_start|>"));
+        RH_TRY(put_earlier(u, k->assistant ? "assistant\n" : "user\n", k, trims_content(u->template)));
+        RH_TRY(put_control(u, "<|im_end|>"));
+        RH_TRY(put_text(u, "\n"));
+    }
     RH_TRY(put_control(u, "<|im_start|>"));
     RH_TRY(put_user(u, "user\n", 5));
     RH_TRY(put_control(u, "<|im_end|>"));
@@ -333,6 +386,11 @@ static rh_status llama3(turn *u, const char *system)
     rh_str_free(&text);
     if (status) return status;
     trim_user(u);
+    for (int32_t i = 0; i < u->n_before; i++) {
+        RH_TRY(llama3_header(u, u->before[i].assistant ? "assistant" : "user"));
+        RH_TRY(put_earlier(u, "\n\n", &u->before[i], true));
+        RH_TRY(put_control(u, "<|eot_id|>"));
+    }
     RH_TRY(llama3_header(u, "user"));
     RH_TRY(put_user(u, "\n\n", 2));
     RH_TRY(put_control(u, "<|eot_id|>"));
@@ -340,12 +398,30 @@ static rh_status llama3(turn *u, const char *system)
     return put_text(u, "\n\n");
 }
 
+/* Templates of models that think cut the thoughts out of earlier turns, each in its way. */
+static rh_status no_thoughts(const turn *u)
+{
+    for (int32_t i = 0; i < u->n_before && has(u->template, "</think>"); i++)
+        if (u->before[i].assistant && has((rh_bytes){ u->before[i].text, u->before[i].len }, "</think>"))
+            return rh_hinted(rh_fail(u->err, RH_EUNSUPPORTED, "turn %d of the chat holds thoughts, which this model's template "
+                                     "leaves out", i + 1), u->err, "give it from behind </think> on");
+    return RH_OK;
+}
+
 rh_status rh_chat_prompt(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const char *system,
                          const char *user, size_t user_len, bool special, size_t *user_begin,
                          size_t *user_end, rh_error *err)
 {
-    turn u = { .t = t, .out = out, .special = special, .user = user, .user_len = user_len, .err = err };
-    size_t n_before = out->n;
+    return rh_chat_prompt_after(t, c, out, system, NULL, 0, user, user_len, special, user_begin, user_end, err);
+}
+
+rh_status rh_chat_prompt_after(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const char *system,
+                               const rh_chat_turn *before, int32_t n_before, const char *user, size_t user_len,
+                               bool special, size_t *user_begin, size_t *user_end, rh_error *err)
+{
+    turn u = { .t = t, .out = out, .special = special, .before = before, .n_before = n_before, .user = user,
+               .user_len = user_len, .err = err };
+    size_t had = out->n;
     rh_status status = RH_OK;
     if (c == rh_tokenizer_chat(t)) u.template = t->chat_template;
     if (user_len > INT32_MAX / 2)
@@ -354,6 +430,7 @@ rh_status rh_chat_prompt(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const
     if (valid < user_len) /* here, because rh_tokenize would count our own words too */
         return rh_fail(err, RH_EVALUE, "the text is not valid UTF-8: byte 0x%02x at offset %zu",
                        (unsigned char)user[valid], valid);
+    RH_TRY(no_thoughts(&u));
     switch (c) {
     case RH_CHAT_GEMMA: status = gemma(&u, system); break;
     case RH_CHAT_CHATML: status = chatml(&u, system); break;
@@ -364,7 +441,7 @@ rh_status rh_chat_prompt(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const
         break;
     }
     if (status) {
-        out->n = n_before;
+        out->n = had;
         return status;
     }
     *user_begin = u.user_begin;

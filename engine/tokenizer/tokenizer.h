@@ -64,6 +64,13 @@ const char *rh_chat_name(rh_chat c);
 rh_status rh_chat_prompt(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const char *system,
                          const char *user, size_t user_len, bool special, size_t *user_begin,
                          size_t *user_end, rh_error *err);
+
+/* The same behind earlier turns of user and assistant, text as it is. RH_EVALUE: an order of turns that the
+ * template refuses (Gemma's: user and assistant in turn). */
+typedef struct rh_chat_turn { bool assistant; const char *text; size_t len; } rh_chat_turn;
+rh_status rh_chat_prompt_after(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const char *system,
+                               const rh_chat_turn *before, int32_t n_before, const char *user, size_t user_len,
+                               bool special, size_t *user_begin, size_t *user_end, rh_error *err);
 /* Ids that end an assistant turn (EOS and end-of-turn); returns how many, at most 8. */
 int rh_chat_stops(const rh_tokenizer *t, rh_chat c, int32_t out[8]);
 

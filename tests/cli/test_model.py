@@ -43,6 +43,32 @@ def test_tokens(place):
 
 
 @needs_model
+def test_messages(place):
+    dialog = [("system", "Be brief."), ("user", "Name a city."), ("assistant", "Paris."), ("user", "Another?")]
+    messages = [{"role": role, "content": text} for role, text in dialog]
+    place.write("chat.json", json.dumps(messages))
+    spelled = "".join(f"<|im_start|>{role}\n{text}<|im_end|>\n" for role, text in dialog) + "<|im_start|>assistant\n"
+    ids = place.json("tokens", SMOL, "--messages", "chat.json")["ids"]
+    assert ids == place.json("tokens", SMOL, "--special", spelled)["ids"]
+    assert ids == place.json("trace", SMOL, "--messages", "chat.json", "--sites", "logits", "-o", "t.safetensors")["ids"][0]
+    both = place.json("steer", SMOL, "--messages", "chat.json", "--max-tokens", "3", "--no-bos"), \
+        place.json("steer", SMOL, "-p", spelled, "--special", "--max-tokens", "3", "--no-bos")
+    assert both[0]["runs"][0]["text"] == both[1]["runs"][0]["text"], both
+    place.write("one.json", json.dumps(messages[1:2]))
+    assert place.json("tokens", SMOL, "--messages", "one.json") == place.json("tokens", SMOL, "Name a city.", "--chat")
+    for bad, says in (([], "holds no list of messages"), (messages[:3], "the last message is not the user's"),
+                      (messages[1:2] + messages[:2], "message 2 is a system text"), ([{"role": "tool", "content": ""}], "the role tool"),
+                      ([{"content": "x"}], "message 1 has no role"), ([{"role": "user", "content": 1}], 'message 1 has no "content"')):
+        place.write("bad.json", json.dumps(bad))
+        r = place.run("tokens", SMOL, "--messages", "bad.json")
+        assert r.code == 1 and says in r.err, r
+    assert place.run("tokens", SMOL, "--messages", "chat.json", "--system", "x").code == 1
+    for words in (("tokens", SMOL, "x"), ("steer", SMOL, "-p", "x"), ("trace", SMOL, "-p", "x", "-o", "t.safetensors"),
+                  ("steer", SMOL, "random(1) @ 3", "--auto")):
+        assert place.run(*words, "--messages", "chat.json").code == 2, words
+
+
+@needs_model
 def test_steer_json(place):
     run = place.json("steer", SMOL, "50*random(3) @ 12", "-p", "Once upon a time", "--strength", "0.5,1", "--max-tokens", "6",
                      "--watch", "random(3) @ 12")

@@ -132,8 +132,78 @@ static void answers(void **state)
     }
 }
 
+/* [[role, text], …] -> what rh_chat_prompt_after takes; the last is the user's. */
+static int32_t turns_of(rh_chat_turn turns[8], const char **system, const json_t *dialog)
+{
+    int32_t n = 0;
+    size_t i;
+    const json_t *m;
+    *system = NULL;
+    json_array_foreach(dialog, i, m) {
+        const char *role = json_string_value(json_array_get(m, 0));
+        const json_t *text = json_array_get(m, 1);
+        assert_true(n < 8);
+        if (strcmp(role, "system") == 0) *system = json_string_value(text);
+        else
+            turns[n++] = (rh_chat_turn){ strcmp(role, "assistant") == 0, json_string_value(text), json_string_length(text) };
+    }
+    assert_true(n > 0 && !turns[n - 1].assistant);
+    return n;
+}
+
+static void check_dialog(const rh_tokenizer *t, const json_t *row, const char *name, size_t number)
+{
+    rh_chat_turn turns[8];
+    rh_tokens k = { 0 };
+    rh_error err = { 0 };
+    const char *system;
+    size_t begin, end;
+    int32_t n = turns_of(turns, &system, json_array_get(row, 0));
+    const rh_chat_turn *last = &turns[n - 1];
+    rh_status status = rh_chat_prompt_after(t, rh_tokenizer_chat(t), &k, system, turns, n - 1, last->text, last->len, true, &begin,
+                                            &end, &err);
+    if (json_is_null(json_array_get(row, 1))) {
+        assert_int_equal(status, system && strcmp(name, "gemma2") == 0 && strstr(err.message, "system") ? RH_EUNSUPPORTED : RH_EVALUE);
+        assert_true(err.hint[0]);
+        assert_int_equal(k.n, 0);
+        return;
+    }
+    if (status) fail_msg("%s, chat %zu: %s", name, number, err.message);
+    char *got = ids_text(&k), *expected = ids_in(json_array_get(row, 1));
+    if (strcmp(got, expected) != 0) fail_msg("%s, chat %zu\n     got %s\nexpected %s", name, number, got, expected);
+    for (size_t i = 0; i < k.n; i++) /* only the last turn is the user's text */
+        if ((i < begin || i >= end) && k.items[i].start != k.items[i].end) fail_msg("%s, chat %zu: token %zu covers text", name, number, i);
+    free(got);
+    free(expected);
+    rh_tokens_free(&k);
+}
+
+/* Several turns: made by tests/generate/tokenizer_dialogs.py. */
+static void dialogs(void **state)
+{
+    (void)state;
+    json_t *root = NULL, *row;
+    rh_error err;
+    size_t i;
+    int checked = 0;
+    if (rh_json_load(&root, HUB "dialogs.json", &err)) fail_msg("%s", err.message);
+    for (size_t f = 0; f < sizeof folders / sizeof *folders; f++) {
+        scratch s;
+        const json_t *rows = json_object_get(root, folders[f].name);
+        if (!rows) continue;
+        scratch_open(&s);
+        rh_tokenizer *t = open_folder(&s, folders[f].name, folders[f].vocabulary);
+        json_array_foreach(rows, i, row) check_dialog(t, row, folders[f].name, i);
+        checked += (int)json_array_size(rows);
+        rh_tokenizer_free(t);
+        scratch_close(&s);
+    }
+    assert_int_equal(checked, 60);
+    json_decref(root);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(answers) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(answers), cmocka_unit_test(dialogs) };
     return cmocka_run_group_tests_name("tokenizers of folders", tests, NULL, NULL);
 }
