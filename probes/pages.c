@@ -205,7 +205,8 @@ static rh_status run_batch(run *r, rh_error *err)
 static rh_status make_key(run *r, const rh_seat *seat, rh_error *err)
 {
     char corpus[65];
-    if (rh_corpus_hash(corpus, r->corpus, NULL)) return RH_OK;
+    const rh_status status = rh_corpus_hash(corpus, r->corpus, err);
+    if (status) return status == RH_ENOMEM ? status : RH_OK;
     rh_sha256 *h = rh_sha256_new();
     if (!h) return rh_fail_nomem(err);
     const int64_t numbers[] = {PAGES_VERSION, sizeof(rh_page_stats), r->p->context, r->o->max_tokens, seat->layer, seat->in, r->bos, BATCH,

@@ -115,17 +115,17 @@ static void no_memory(void **state)
     snprintf(p.corpus, sizeof p.corpus, "%s", scratch_write(&p.s, "c.txt", "The rain falls in the city, and the sun is behind the roofs of the town.", 72));
     snprintf(p.labels, sizeof p.labels, "%s", scratch_write(&p.s, "l.csv", "3,rain\n", 7));
     assert_int_equal(rh_model_open(&p.m, RH_TEST_DATA "/models/words.gguf", &settings, NULL), RH_OK);
-    for (int i = 0; i < 2; i++) { /* the backend's scratch stays */
+    for (int i = 0; i < 2; i++) { /* the backend's scratch stays; libcsv asks again, for less */
         assert_int_equal(search(&p, NULL), RH_OK);
         assert_int_equal(test(&p, NULL), RH_OK);
     }
     assert_true(alloc_fail_each(search, &p, 30) > 30);
-    assert_true(alloc_fail_each(test, &p, 50) > 100);
+    assert_true(alloc_fail_each_or_without(test, &p, 50) > 100);
     p.terminal = &colour;
     assert_true(alloc_fail_each(search, &p, 30) > 30);
-    assert_true(alloc_fail_each(test, &p, 50) > 100);
+    assert_true(alloc_fail_each_or_without(test, &p, 50) > 100);
     p.terminal = &ascii;
-    assert_true(alloc_fail_each(test, &p, 30) > 100);
+    assert_true(alloc_fail_each_or_without(test, &p, 50) > 100);
     assert_true(alloc_fail_each(store, &p, 30) > 8);
     rh_model_free(p.m);
     made_sae_remove(p.sae);
