@@ -56,7 +56,7 @@ typedef struct rh_xblock {
 #define RH_DOTS_PARAMS                                                                             \
     float *out, size_t ldo, const uint8_t *const *w, rh_dtype type, int nw, const float *x, size_t ldx, int nx, int32_t cols
 
-/* 16 rows of a screen: codes of 7 bits, and what bounds the error of a product with them (screen.c). */
+/* 16 rows of a screen: codes of 8 bits, and what bounds the error of a product with them (screen.c). */
 typedef struct rh_screen_panel {
     float scale[RH_PANEL];      /* a row is about scale * code */
     int32_t offset[RH_PANEL];   /* 64 times the sum of its codes */
@@ -66,7 +66,7 @@ typedef struct rh_screen_panel {
 /* An input of a screen beside its codes u, 1 <= u <= 127: it is about scale * (u - 64). */
 typedef struct rh_screen_x { float scale, norm, error; } rh_screen_x;
 
-#define RH_DOTS_AT_PARAMS float *out, const uint8_t *w, rh_dtype type, const float *const *x, int n, int32_t cols
+#define RH_DOTS_AT_PARAMS float *out, const uint8_t *const *w, rh_dtype type, const float *const *x, int n, int32_t cols
 
 #define RH_COSINE_ROWS_PARAMS                                                                      \
     float dot[4], float square[4], const uint8_t *const w[4], rh_dtype type, const float *v, int32_t cols, size_t ahead
@@ -102,7 +102,7 @@ typedef struct rh_cpu_kernels {
     /* out [2][ldo] = x as the sum of two bf16, hi and then lo, |x - hi - lo| <= 2^-18 |x|; zero from
      * cols to ldo. */
     void (*split_bf16)(uint16_t *out, size_t ldo, const float *x, int32_t cols);
-    /* out[t] = x[t] . w, t < n, for one row of dots, as that has it to the bit. NULL: dots does it, one by one. */
+    /* out[i] = x[i] . w[i], i < n, as dots has it to the bit. NULL: dots does it, one by one. */
     void (*dots_at)(RH_DOTS_AT_PARAMS);
     /* dot[r] = w[r] . v, square[r] = w[r] . w[r] of four rows; v zero up to a multiple of 16. ahead: bytes from each
      * row to one that is fetched meanwhile; 0: none. */
@@ -112,8 +112,9 @@ typedef struct rh_cpu_kernels {
     void (*cosine_columns)(RH_COSINE_COLUMNS_PARAMS);
     /* Bit r of out[t]: row r of a panel may exceed its level with x[t], t < n:
      *     e = p.scale[r] x.scale (sum_k code u - p.offset[r]),  e + p.norm[r] x.error + p.error[r] x.norm
-     * is not below base[r] + gain[r] floor[t]. codes [wide/4][16][4], -64 .. 64; u [n][wide], wide a multiple of
-     * 64. base, gain [16]. */
+     * is not below base[r] + gain[r] floor[t]. codes [wide/4][16][4], whose sizes at columns (0 1 4 5), and at
+     * (2 3 6 7), of every eight add up to at most 258, so that 16 bits hold four products; u [n][wide], 1 .. 127,
+     * wide a multiple of 64. base, gain [16]. */
     void (*screen)(uint16_t *out, const int8_t *codes, const rh_screen_panel *p, const float *base, const float *gain,
                    const uint8_t *u, const rh_screen_x *x, const float *floor, int n, int32_t wide);
     /* c [m, 16 nv] (+)= a [m, k] @ b [k, 16 nv] */

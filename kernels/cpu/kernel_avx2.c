@@ -58,32 +58,27 @@ static void dots(RH_DOTS_PARAMS)
     }
 }
 
-/* n <= 6 of them, each sum as in dots_tile */
+/* n <= 6 of them side by side, so that none waits for itself; each sum as in dots_tile. */
 INLINE void dots_at_tile(RH_DOTS_AT_PARAMS)
 {
     const size_t size = type == RH_F32 ? 4 : 2;
     __m256 acc[6];
-    for (int t = 0; t < n; t++) acc[t] = _mm256_setzero_ps();
-    for (int32_t k = 0; k < cols; k += 8) {
-        const uint8_t *at = w + (size_t)k * size;
-        __m256 row = cols - k >= 8 ? floats8(at, type) : floats_left(at, type, cols - k);
-        for (int t = 0; t < n; t++) acc[t] = _mm256_fmadd_ps(_mm256_loadu_ps(x[t] + k), row, acc[t]);
-    }
-    for (int t = 0; t < n; t++) out[t] = sum8(acc[t]);
+    for (int i = 0; i < n; i++) acc[i] = _mm256_setzero_ps();
+    for (int32_t k = 0; k < cols; k += 8)
+        for (int i = 0; i < n; i++) {
+            const uint8_t *at = w[i] + (size_t)k * size;
+            __m256 row = cols - k >= 8 ? floats8(at, type) : floats_left(at, type, cols - k);
+            acc[i] = _mm256_fmadd_ps(_mm256_loadu_ps(x[i] + k), row, acc[i]);
+        }
+    for (int i = 0; i < n; i++) out[i] = sum8(acc[i]);
 }
 
 INLINE void dots_at_of(RH_DOTS_AT_PARAMS)
 {
-    int t = 0;
-    for (; t + 6 <= n; t += 6) dots_at_tile(out + t, w, type, x + t, 6, cols);
-    switch (n - t) {
-    case 5: dots_at_tile(out + t, w, type, x + t, 5, cols); break;
-    case 4: dots_at_tile(out + t, w, type, x + t, 4, cols); break;
-    case 3: dots_at_tile(out + t, w, type, x + t, 3, cols); break;
-    case 2: dots_at_tile(out + t, w, type, x + t, 2, cols); break;
-    case 1: dots_at_tile(out + t, w, type, x + t, 1, cols); break;
-    default: break;
-    }
+    int i = 0;
+    for (; i + 6 <= n; i += 6) dots_at_tile(out + i, w + i, type, x + i, 6, cols);
+    for (; i + 3 <= n; i += 3) dots_at_tile(out + i, w + i, type, x + i, 3, cols);
+    for (; i < n; i++) dots_at_tile(out + i, w + i, type, x + i, 1, cols);
 }
 
 static void dots_at(RH_DOTS_AT_PARAMS)

@@ -72,24 +72,26 @@ static void dots(RH_DOTS_PARAMS)
     }
 }
 
-/* Four inputs in place of four rows: sums4 adds each as it adds the others. */
+/* Four of them side by side: sums4 adds each as it adds the others. */
 INLINE void dots_at_of(RH_DOTS_AT_PARAMS)
 {
     const size_t size = type == RH_F32 ? 4 : 2;
-    for (int t = 0; t < n; t += 4) {
-        const float *at[4];
-        const int many = n - t < 4 ? n - t : 4;
+    for (int at = 0; at < n; at += 4) {
+        const float *x4[4];
+        const uint8_t *w4[4];
+        const int many = n - at < 4 ? n - at : 4;
         __m512 acc[4];
         for (int i = 0; i < 4; i++) {
-            at[i] = x[t + (i < many ? i : 0)];
+            x4[i] = x[at + (i < many ? i : 0)];
+            w4[i] = w[at + (i < many ? i : 0)];
             acc[i] = _mm512_setzero_ps();
         }
         for (int32_t k = 0; k < cols; k += 16) {
             __mmask16 m = cols - k >= 16 ? 0xffff : (__mmask16)((1u << (cols - k)) - 1);
-            __m512 row = floats16(w + (size_t)k * size, type, m);
-            for (int i = 0; i < 4; i++) acc[i] = _mm512_fmadd_ps(_mm512_loadu_ps(at[i] + k), row, acc[i]);
+            for (int i = 0; i < 4; i++)
+                acc[i] = _mm512_fmadd_ps(_mm512_loadu_ps(x4[i] + k), floats16(w4[i] + (size_t)k * size, type, m), acc[i]);
         }
-        _mm_mask_storeu_ps(out + t, (__mmask8)((1 << many) - 1), sums4(acc));
+        _mm_mask_storeu_ps(out + at, (__mmask8)((1 << many) - 1), sums4(acc));
     }
 }
 

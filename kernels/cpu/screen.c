@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "kernels/cpu/cpu.h"
 
-/* A product is wanted only where it exceeds a level. Codes of 7 bits say of most that it does not; the others
+/* A product is wanted only where it exceeds a level. Codes of 8 bits say of most that it does not; the others
  * are computed again as matmul does it.
  *
  * Why no row is missed. H is orthogonal (mix), w' = H w and x' = H x, so w.x = w'.x'. With what codes stand
@@ -30,7 +30,9 @@ enum {
     TOKENS = 64,         /* a tile: codes in L1 or L2, and the inputs themselves in L2 */
     GROUP_FLOATS = 40960, /* of rows an item, so that they stay in L2 beside a tile */
     GROUP_PANELS = 4,    /* an item, at most */
-    W_LEVELS = 64, X_LEVELS = 63
+    FEW = 8, FEW_PANELS = 16, /* inputs; panels an item for so few, for memory is the limit then */
+    OPEN = RH_PANEL * TOKENS,
+    X_LEVELS = 63, W_LEVELS = 127, W_FOUR = 256 /* and four of w's sizes, unrounded */
 };
 
 struct rh_screen {
@@ -65,14 +67,29 @@ static void mix(float *x, int32_t wide)
 
 typedef struct coded { double scale, norm, error; int32_t sum, squares; } coded; /* norm: of x */
 
-/* x [wide], which is mixed, in codes -levels .. levels: x = scale code + what error is the length of. Where
- * float32 is at its ends, all codes are 0, and error is all of x or infinite. */
-static coded code(int8_t *out, float *x, int32_t wide, int levels)
+/* The largest size of four columns that a kernel adds up in 16 bits (cpu.h). */
+static float largest_four(const float *x, int32_t wide)
+{
+    float most = 0;
+    for (int32_t j = 0; j < wide; j += 8)
+        for (int32_t k = j; k < j + 4; k += 2) {
+            const float four = fabsf(x[k]) + fabsf(x[k + 1]) + fabsf(x[k + 4]) + fabsf(x[k + 5]);
+            most = four > most ? four : most;
+        }
+    return most;
+}
+
+/* x [wide], which is mixed, in codes -levels .. levels, any four of them within `four` (0: no matter): x = scale
+ * code + what error is the length of. Where float32 is at its ends, all codes are 0, and error is all of x or
+ * infinite. */
+static coded code(int8_t *out, float *x, int32_t wide, int levels, int four)
 {
     const float magic = 12582912.0f; /* 1.5 2^23: adding it rounds to whole numbers */
     float most = 0;
     mix(x, wide);
     for (int32_t j = 0; j < wide; j++) most = fabsf(x[j]) > most ? fabsf(x[j]) : most;
+    const float fours = four ? largest_four(x, wide) * (float)levels / (float)four : 0;
+    most = fours > most ? fours : most;
     double all = 0, left = 0;
     for (int32_t j = 0; j < wide; j++) all += (double)x[j] * x[j];
     if (!(all < 1e72)) {
@@ -111,7 +128,7 @@ static void make_panel(void *job, int32_t panel, int thread)
     for (int32_t r = 0; r < RH_PANEL && panel * RH_PANEL + r < s->rows; r++) {
         memset(x + s->cols, 0, (size_t)(s->wide - s->cols) * sizeof *x);
         j->k->dequantize(x, s->data + (size_t)(panel * RH_PANEL + r) * s->row_bytes, s->type, s->cols);
-        const coded c = code(codes, x, s->wide, W_LEVELS);
+        const coded c = code(codes, x, s->wide, W_LEVELS, W_FOUR);
         for (int32_t k = 0; k < s->wide; k += 4) memcpy(to + k / 4 * 64 + 4 * r, codes + k, 4);
         p->scale[r] = (float)c.scale;
         p->offset[r] = 64 * c.sum;
@@ -185,7 +202,7 @@ static void code_input(void *job_, int32_t t, int thread)
     uint8_t *u = j->u + (size_t)t * (size_t)s->wide;
     memset(x + s->cols, 0, (size_t)(s->wide - s->cols) * sizeof *x);
     memcpy(x, j->x + (size_t)t * j->ldx, (size_t)s->cols * sizeof *x);
-    const coded c = code((int8_t *)u, x, s->wide, X_LEVELS);
+    const coded c = code((int8_t *)u, x, s->wide, X_LEVELS, 0);
     for (int32_t k = 0; k < s->wide; k++) u[k] = (uint8_t)(u[k] + 64);
     j->facts[t] = (rh_screen_x){ (float)c.scale, (float)(c.norm * UP), (float)(c.error * UP) };
     if (j->split) j->k->split_bf16(j->split + (size_t)t * 2 * j->lds, j->lds, j->x + (size_t)t * j->ldx, s->cols);
@@ -199,71 +216,94 @@ static double level_of(const rh_screen_level *l, int32_t row, int32_t t)
     return l->gain ? l->base[row] + (double)l->gain[row] * l->floor[t] : l->base[row];
 }
 
-/* What matmul gives for one row and m inputs. */
-static void products(float *p, const job *j, int32_t row, const int32_t *tokens, int m)
+/* Products that the codes left open: one tile's, or with few inputs those of many panels, so that some rows
+ * come from memory side by side. */
+typedef struct open_products {
+    int32_t row[OPEN], token[OPEN];
+    const uint8_t *w[OPEN];
+    const float *x[OPEN];
+    float p[OPEN];
+    int n;
+} open_products;
+
+/* Row by row, for a row's inputs then find it in L1. */
+static void list_open(open_products *o, const job *j, int32_t panel, int32_t t0, int32_t n, const uint16_t *masks)
 {
     const rh_screen *s = j->s;
-    const uint8_t *w = s->data + (size_t)row * s->row_bytes;
-    const float *x[TOKENS];
-    for (int i = 0; i < m; i++) x[i] = j->x + (size_t)tokens[i] * j->ldx;
-    if (!j->split && j->k->dots_at) {
-        j->k->dots_at(p, w, s->type, x, m, s->cols);
-        return;
-    }
-    for (int i = 0; i < m; i++) {
-        if (j->split) j->k->bf16_dots(p + i, 1, &w, 1, j->split + (size_t)tokens[i] * 2 * j->lds, j->lds, 1, s->cols);
-        else j->k->dots(p + i, 1, &w, s->type, 1, x[i], j->ldx, 1, s->cols);
-    }
-}
-
-static void keep(found_list *list, const job *j, int32_t row, const int32_t *tokens, const float *p, int m)
-{
-    for (int i = 0; i < m && !list->failed; i++) {
-        if (p[i] < level_of(j->level, row, tokens[i])) continue;
-        if (!RH_GROW(list->items, list->capacity, list->n)) list->failed = true;
-        else list->items[list->n++] = (found){ tokens[i], row, p[i] };
-    }
-}
-
-/* Inputs t0 .. t0 + n - 1 and one panel. */
-static void tile(found_list *list, const job *j, int32_t panel, int32_t t0, int32_t n, const float *base, const float *gain)
-{
-    const rh_screen *s = j->s;
-    uint16_t masks[TOKENS];
-    int32_t tokens[RH_PANEL][TOKENS];
+    uint8_t tokens[RH_PANEL][TOKENS];
     int m[RH_PANEL] = { 0 };
-    j->k->screen(masks, s->codes + (size_t)panel * RH_PANEL * (size_t)s->wide, &s->panels[panel], base, gain,
-                 j->u + (size_t)t0 * (size_t)s->wide, j->facts + t0, j->floor + t0, n, s->wide);
     for (int32_t t = 0; t < n; t++)
         for (unsigned left = masks[t]; left; left &= left - 1) {
             const int r = __builtin_ctz(left);
-            tokens[r][m[r]++] = t0 + t;
+            tokens[r][m[r]++] = (uint8_t)t;
         }
-    for (int32_t r = 0; r < RH_PANEL && panel * RH_PANEL + r < s->rows; r++) {
-        const int32_t row = panel * RH_PANEL + r;
-        float p[TOKENS];
-        if (!m[r]) continue;
-        list->computed += (size_t)m[r];
-        products(p, j, row, tokens[r], m[r]);
-        keep(list, j, row, tokens[r], p, m[r]);
+    for (int32_t r = 0; r < RH_PANEL && panel * RH_PANEL + r < s->rows; r++)
+        for (int i = 0; i < m[r]; i++, o->n++) {
+            o->row[o->n] = panel * RH_PANEL + r;
+            o->token[o->n] = t0 + tokens[r][i];
+            o->w[o->n] = s->data + (size_t)o->row[o->n] * s->row_bytes;
+            o->x[o->n] = j->x + (size_t)o->token[o->n] * j->ldx;
+            for (size_t at = 0; j->n <= FEW && at < s->row_bytes; at += 64) __builtin_prefetch(o->w[o->n] + at);
+        }
+}
+
+/* What matmul gives. */
+static void close_open(open_products *o, const job *j)
+{
+    const rh_screen *s = j->s;
+    if (!j->split && j->k->dots_at) {
+        j->k->dots_at(o->p, o->w, s->type, o->x, o->n, s->cols);
+        return;
+    }
+    for (int i = 0; i < o->n; i++) {
+        if (j->split) j->k->bf16_dots(o->p + i, 1, o->w + i, 1, j->split + (size_t)o->token[i] * 2 * j->lds, j->lds, 1, s->cols);
+        else j->k->dots(o->p + i, 1, o->w + i, s->type, 1, o->x[i], j->ldx, 1, s->cols);
     }
 }
 
-/* A few panels with all inputs: their rows are read from memory once. */
+static void keep(found_list *list, const job *j, open_products *o)
+{
+    close_open(o, j);
+    list->computed += (size_t)o->n;
+    for (int i = 0; i < o->n && !list->failed; i++) {
+        if (o->p[i] < level_of(j->level, o->row[i], o->token[i])) continue;
+        if (!RH_GROW(list->items, list->capacity, list->n)) list->failed = true;
+        else list->items[list->n++] = (found){ o->token[i], o->row[i], o->p[i] };
+    }
+    o->n = 0;
+}
+
+/* Inputs t0 .. t0 + n - 1 and one panel. */
+static void tile(found_list *list, open_products *o, const job *j, int32_t panel, int32_t t0, int32_t n, const float *base,
+                 const float *gain)
+{
+    const rh_screen *s = j->s;
+    uint16_t masks[TOKENS];
+    j->k->screen(masks, s->codes + (size_t)panel * RH_PANEL * (size_t)s->wide, &s->panels[panel], base, gain,
+                 j->u + (size_t)t0 * (size_t)s->wide, j->facts + t0, j->floor + t0, n, s->wide);
+    if (o->n + RH_PANEL * n > OPEN) keep(list, j, o);
+    list_open(o, j, panel, t0, n, masks);
+}
+
+/* A few panels with all inputs: their rows are read from memory once. A token's rows are found in ascending order,
+ * for it is in one tile. */
 static void run_item(void *job_, int32_t item, int thread)
 {
     const job *j = job_;
     const rh_screen *s = j->s;
     const int32_t first = item * j->per_item;
-    float base[GROUP_PANELS][RH_PANEL] = { 0 }, gain[GROUP_PANELS][RH_PANEL] = { 0 };
+    float base[FEW_PANELS][RH_PANEL] = { 0 }, gain[FEW_PANELS][RH_PANEL] = { 0 };
+    open_products o;
     (void)thread;
     for (int32_t i = 0; i < j->per_item * RH_PANEL && first * RH_PANEL + i < s->rows; i++) {
         base[i / RH_PANEL][i % RH_PANEL] = lowered(j->level->base[first * RH_PANEL + i]);
         if (j->level->gain) gain[i / RH_PANEL][i % RH_PANEL] = j->level->gain[first * RH_PANEL + i];
     }
+    o.n = 0;
     for (int32_t t0 = 0; t0 < j->n; t0 += TOKENS)
         for (int32_t p = 0; p < j->per_item && first + p < s->n_panels; p++)
-            tile(&j->found[item], j, first + p, t0, j->n - t0 < TOKENS ? j->n - t0 : TOKENS, base[p], gain[p]);
+            tile(&j->found[item], &o, j, first + p, t0, j->n - t0 < TOKENS ? j->n - t0 : TOKENS, base[p], gain[p]);
+    keep(&j->found[item], j, &o);
 }
 
 static rh_status gather(rh_hits *hits, const found_list *lists, int32_t items, int32_t n, rh_error *err)
@@ -305,7 +345,7 @@ static rh_status lay_out(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
     j->ldx = (cols + 15) / 16 * 16;
     j->lds = (cols + 31) / 32 * 32;
     const int32_t fit = (int32_t)(GROUP_FLOATS / (RH_PANEL * j->ldx));
-    j->per_item = fit < 1 ? 1 : fit < GROUP_PANELS ? fit : GROUP_PANELS;
+    j->per_item = j->n <= FEW ? FEW_PANELS : fit < 1 ? 1 : fit < GROUP_PANELS ? fit : GROUP_PANELS;
     const bool pad = j->ldx != cols, split = s->type == RH_BF16 && j->k->bf16_dots && !c->head.exact;
     const size_t sizes[] = { threads * (size_t)s->wide * sizeof(float), pad ? n * j->ldx * sizeof(float) : 0,
                              n * (size_t)s->wide, n * sizeof *j->facts, n * sizeof *j->floor,

@@ -1,5 +1,5 @@
-/* The screen's panels, AVX2; twin in kernel_generic.c. Codes are small enough (|code| <= 64, u <= 127) that the
- * pairs of two vpmaddubsw, 4 * 64 * 127 at most, fit 16 bits: one vpmaddwd widens for two. */
+/* The screen's panels, AVX2; twin in kernel_generic.c. The pairs of two vpmaddubsw, at most 127 * 258 together,
+ * fit 16 bits (cpu.h): one vpmaddwd widens for both. */
 #include <immintrin.h>
 
 #include "kernels/cpu/cpu.h"
