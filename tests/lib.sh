@@ -1,4 +1,4 @@
-# Shell functions shared by examples/quickstart and tests/run: what has to be installed, and how.
+# Shell functions shared by examples/quickstart, tests/run and tests/avx512: what has to be installed, and how.
 # Sourced with $root set to the top of the checkout. POSIX sh.
 
 # What Rhumb is built from, what `rhumb fetch` calls, and what only the tests need.
