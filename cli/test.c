@@ -183,7 +183,7 @@ const cli_verb CLI_TEST = {
     .name = "test", .brief = "a feature token by token, and its page from a corpus", .arguments = "MODEL SAE[I,J] [TEXT…]",
     .about = "With texts: the activation of features I, J, … at every token; the first position is left out. With --corpus: how often and how "
              "strongly each feature is active, where it is strongest, an even sample, and the tokens whose logits it raises and lowers. One pass "
-             "gives the pages of all features, in about 1 KiB a feature and 4 bytes a token of memory; a run that is stopped goes on where it "
+             "gives the pages of all features, in 1.2 KiB a feature and 4 bytes a token of memory; a run that is stopped goes on where it "
              "was. The pages are kept: without text and corpus the stored one is shown, and max_act, search and labels use them. I may be a label.",
     .examples = "  rhumb test smollm2 'sae-16[5165]' \"San Francisco\" \"San Diego\"\n"
                 "  rhumb test smollm2 sae-16 --all --corpus bible.txt --corpus dictionary.jsonl.gz\n"

@@ -47,7 +47,7 @@ static void put_cells(const rh_pen *p, const rh_search_report *r, const rh_searc
     for (int32_t i = 1; i < r->n_tokens; i++) {
         int k = h->act[i] > 0 ? 1 + (int)(h->act[i] / most * 7.999) : 0;
         if (p->unicode) rh_str_puts(p->out, cells[k]);
-        else rh_str_add(p->out, ".123456789" + k, 1);
+        else rh_str_add(p->out, &".123456789"[k], 1);
     }
 }
 

@@ -191,7 +191,7 @@ static rh_status fill_bins(rh_feature_page *out, const rh_page_stats *f, rh_erro
     if (!out->bins) return rh_fail_nomem(err);
     out->n_bins = hi - lo;
     for (int32_t b = lo; b < hi; b++)
-        out->bins[b - lo] = (rh_page_bin){b ? exp2(b / 2.0 - 8) : 0, b + 1 < RH_PAGE_BINS ? exp2((b + 1) / 2.0 - 8) : INFINITY, f->bins[b]};
+        out->bins[b - lo] = (rh_page_bin){b ? exp2(b / 4.0 - 6) : 0, b + 1 < RH_PAGE_BINS ? exp2((b + 1) / 4.0 - 6) : INFINITY, f->bins[b]};
     return RH_OK;
 }
 

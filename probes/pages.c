@@ -12,7 +12,7 @@
 #include "base/rng.h"
 #include "concepts/feature_notes.h"
 
-#define PAGES_VERSION 1 /* part of the key: counted up when the same corpus would give other numbers */
+#define PAGES_VERSION 2 /* part of the key: counted up when the same corpus would give other numbers */
 enum { BATCH = 1536 };  /* tokens, from which on no document is added */
 
 typedef struct window { int64_t base; int32_t n; size_t fed; } window; /* ids at base; what is fed begins at fed */
@@ -150,7 +150,7 @@ static void offer_sample(run *r, const window *w, const rh_sae_active *a, int32_
 
 static int bin_of(float value)
 {
-    const int b = (int)floorf(2 * (log2f(value) + 8));
+    const int b = (int)floorf(4 * (log2f(value) + 6));
     return b < 0 ? 0 : b >= RH_PAGE_BINS ? RH_PAGE_BINS - 1 : b;
 }
 

@@ -3,7 +3,7 @@
  * A corpus is read in windows of `context` tokens behind what documents begin with; the first position of a window is
  * not read. Of each feature are kept: how often and how strongly it was active, a histogram, the RH_PAGE_TOP windows
  * where it was strongest (one place a window, the same words once) and RH_PAGE_SAMPLES of its active tokens drawn
- * evenly. That is sizeof(rh_page_stats), about 1 KiB a feature, and 4 bytes a token of the corpus, however long it is.
+ * evenly. That is sizeof(rh_page_stats), about 1.2 KiB a feature, and 4 bytes a token of the corpus, however long it is.
  *
  * On disk, under the cache: features/SAE-MODEL.pages, the last corpus that was read to its end, and
  * features/KEY.part, one that was stopped, by SAE, model, corpus and options. */
@@ -13,7 +13,7 @@
 #include "concepts/corpus.h"
 #include "probes/sae_seat.h"
 
-enum { RH_PAGE_TOP = 10, RH_PAGE_SAMPLES = 10, RH_PAGE_BEFORE = 20, RH_PAGE_CONTEXT = 30, RH_PAGE_BINS = 40 };
+enum { RH_PAGE_TOP = 10, RH_PAGE_SAMPLES = 10, RH_PAGE_BEFORE = 20, RH_PAGE_CONTEXT = 30, RH_PAGE_BINS = 72 };
 
 /* Tokens around one place of the corpus. */
 typedef struct rh_page_place {
@@ -26,7 +26,7 @@ typedef struct rh_page_place {
 typedef struct rh_page_stats {
     int64_t active;                /* tokens */
     double sum;
-    uint32_t bins[RH_PAGE_BINS];   /* half octaves: bin b from 2^(b/2 - 8) */
+    uint32_t bins[RH_PAGE_BINS];   /* quarter octaves: bin b from 2^(b/4 - 6) */
     rh_page_place top[RH_PAGE_TOP], samples[RH_PAGE_SAMPLES]; /* top: the strongest first; samples: by rank */
     uint64_t ranks[RH_PAGE_SAMPLES]; /* of the samples: the smallest of all */
     int32_t n_top, n_samples;
