@@ -24,10 +24,10 @@ rh_status cli_check_fit(cli *c, const rh_model *m, const rh_sae *s, const char *
     return RH_OK;
 }
 
-rh_status cli_check_fits(cli *c, const rh_model *m, const rh_concepts *concepts, rh_error *err)
+rh_status cli_check_fits(cli *c, const rh_model *m, const rh_concepts *concepts, int32_t *checked, rh_error *err)
 {
-    for (int32_t i = 0; concepts && i < rh_concepts_n_saes(concepts); i++) {
-        const rh_concept_sae s = rh_concepts_sae(concepts, i);
+    while (concepts && *checked < rh_concepts_n_saes(concepts)) {
+        const rh_concept_sae s = rh_concepts_sae(concepts, (*checked)++);
         RH_TRY(cli_check_fit(c, m, s.sae, s.path, s.layer, s.hook, err));
     }
     return RH_OK;

@@ -28,6 +28,7 @@ typedef struct repl {
     repl_lines *lines;
     int line;                /* of the statement being read, from 1 */
     size_t warned;           /* bytes of the concepts' warnings that were shown */
+    int32_t checked;         /* of their SAEs, those whose fit was looked at */
 } repl;
 
 /* ---- repl_line.c ---- */

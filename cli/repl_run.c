@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/compare.h"
+#include "cli/fit.h"
 #include "cli/repl.h"
 #include "cli/repl_scan.h"
 #include "notebooks-export/clean.h"
@@ -118,6 +119,7 @@ rh_status repl_steer(repl *r, const char *prompt, const char *expr, const char *
     double begun = cli_seconds();
     rh_status status = repl_compile(&p, r, &(repl_ask){.expr = expr}, err);
     if (!status) status = evaluate(&e, r, p, err);
+    if (!status && !r->f->expression.no_cache) status = cli_check_fits(r->c, r->m, r->concepts, &r->checked, err);
     if (!status) {
         double evaluated = cli_seconds();
         if (!e->n_actions) cli_note(r->c, "no action is stated yet: steer sf states one, steer \"…\" with sf tries one");

@@ -71,6 +71,7 @@ rh_status repl_concepts(repl *r, rh_error *err)
     rh_concepts_free(r->concepts);
     r->concepts = fresh;
     r->warned = 0;
+    r->checked = 0;
     return RH_OK;
 }
 

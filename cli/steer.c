@@ -163,7 +163,7 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
     rh_steer_report *report = NULL;
     rh_steer_options o;
     stepping s = {c, f->max_tokens};
-    int32_t stops[RH_MAX_STOPS];
+    int32_t stops[RH_MAX_STOPS], checked = 0;
     rh_status status = RH_OK;
     double *factors = NULL, begun = cli_seconds();
     bool any = expr || f->expression.book || f->watches.n;
@@ -183,7 +183,7 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
     o.concepts = e.concepts;
     stop_at_end_of_turn(&o, m, f, stops);
     status = set_strengths(&o, &factors, strengths, &e, m, expr, prompt, err);
-    if (!status && !f->expression.no_cache) status = cli_check_fits(c, m, e.concepts, err);
+    if (!status && !f->expression.no_cache) status = cli_check_fits(c, m, e.concepts, &checked, err);
     if (!status)
         status = rh_probe_steer(&report, m, e.evaluation ? e.evaluation : &nothing, expr ? expr : f->expression.book, prompt,
                                 &o, &c->diags, err);

@@ -77,7 +77,7 @@ static int32_t nearest(int32_t best[3], const rh_feature_notes *n, const rh_sae 
 static rh_status no_labels(const rh_named_sae *s, rh_error *err)
 {
     return rh_hinted(rh_fail(err, RH_ENAME, "no labels are loaded for '%.200s'", s->path), err,
-                     "import them: rhumb sae label %.200s LABELS.jsonl.gz; or write the feature's number: %s[3]", s->path, s->name);
+                     "import them: rhumb labels %.200s LABELS.jsonl.gz (from Neuronpedia, or a .csv); or write the feature's number: %s[3]", s->path, s->name);
 }
 
 static rh_status none_has_it(const rh_feature_notes *n, const rh_named_sae *s, const char *label, size_t len, rh_error *err)
