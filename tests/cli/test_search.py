@@ -6,7 +6,7 @@ import subprocess
 import time
 from operator import mul
 
-from harness import RHUMB, ROOT, expect, main
+from harness import RHUMB, ROOT, SMOL, expect, main, needs_model
 from test_sae import safetensors, write_safetensors
 
 WORDS = ROOT / "tests/data/models/words.gguf"  # 3 layers of 32
@@ -281,6 +281,28 @@ def test_refuses(place):
     ])
     r = place.run("test", WORDS, "sae-1[24]", "rain")
     assert r.code == 1 and "has features 0..23" in r.err, r
+
+
+@needs_model
+def test_smollm2(place):
+    """A real model and vocabulary: feature 0 answers to the embedding of " rain", more or less, and its page says so."""
+    write_random(place, "sae-0", 0, 7, d=576, n=16)
+    rain = place.json("tokens", SMOL, " rain")["ids"]
+    place.write("prompts.json", json.dumps([[0] + rain]))
+    place.ok("trace", SMOL, "--tokens-file", "prompts.json", "--sites", "resid_post", "--layers", "0", "-o", "h.safetensors")
+    ((_, d), h), = safetensors(place.dir / "h.safetensors").values()
+    norm = sum(x * x for x in h[d:]) ** 0.5
+    enc, dec, bias = [0.01] * (d * 16), [0.5] * (16 * d), [-1.0] * 16
+    enc[0::16] = [x / norm for x in h[d:]]
+    bias[0] = -0.6 * norm
+    write_safetensors(place, "sae-0/sae_weights.safetensors", W_enc=([d, 16], enc), W_dec=([16, d], dec), b_enc=([16], bias), b_dec=([d], [0.0] * d))
+    place.write("corpus.txt", "The rain in Spain falls mainly on the plain.\n\nA city in the sun, and then some rain again.\n\nHeavy rain is expected.\n" * 3)
+    page, = place.json("test", SMOL, "sae-0[0]", "--corpus", "corpus.txt")["pages"]
+    assert page["active"] >= 1 and all(c["tokens"][c["peak"]]["text"] == " rain" for c in page["top"]), page["top"]
+    place.ok("test", SMOL, "sae-0", "--auto-label", "--all")
+    assert place.json("labels", "sae-0", "--find", "rain")["labels"][0] == {"feature": 0, "label": '"rain"', "source": "auto"}
+    hits = place.json("search", SMOL, "sae-0", "Much rain today")["hits"]
+    assert [(h["label"], h["position"]) for h in hits if h["feature"] == 0] == [('"rain"', 2)], hits
 
 
 if __name__ == "__main__":
