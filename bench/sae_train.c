@@ -1,6 +1,8 @@
 /* sae_train.c - the dictionary alone, from rows in a file: how fast it learns, and how well.
  *
- *   bench-sae-train ROWS.f32 TEST.f32 D M K BATCH STEPS RATE [jumprelu] */
+ *   bench-sae-train ROWS.f32 TEST.f32 D M K BATCH STEPS RATE [jumprelu]      TEST -: none
+ *
+ * Further settings come from the environment: THREADS, REVIVE, IDLE, UNTIL, DECAY, BANDWIDTH, SPARSITY. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,7 +37,7 @@ int main(int argc, char **argv)
     const rh_dictionary_options o = {.d = d, .m = m, .k = k, .threads = (int)env("THREADS", 2), .seed = 1, .jumprelu = argc > 9,
                                      .bandwidth = env("BANDWIDTH", 0.05), .sparsity = env("SPARSITY", 10)};
     rh_status status = rh_map_open(&rows, argv[1], &err);
-    if (!status) status = rh_map_open(&test, argv[2], &err);
+    if (!status && strcmp(argv[2], "-")) status = rh_map_open(&test, argv[2], &err);
     if (!status) status = rh_dictionary_new(&dict, &o, &err);
     if (status) return fprintf(stderr, "%s\n", err.message), 1;
     const float *x = (const float *)rows.data, *y = (const float *)test.data;
@@ -61,12 +63,12 @@ int main(int argc, char **argv)
         }
     }
     double loss = 0, variance = 0;
-    for (int32_t j = 0; j < d; j++) {
+    for (int32_t j = 0; n_test > 1 && j < d; j++) {
         double sum = 0, square = 0;
         for (int64_t i = 0; i < n_test; i++) sum += y[i * d + j], square += (double)y[i * d + j] * y[i * d + j];
         variance += square - sum * sum / (double)n_test;
     }
-    for (int64_t i = 0; i + batch <= n_test || i == 0; i += batch) {
+    for (int64_t i = 0; n_test > 1 && (i + batch <= n_test || i == 0); i += batch) {
         rh_dictionary_step step;
         const int32_t rows_n = (int32_t)(n_test - i < batch ? n_test - i : batch);
         if (rh_dictionary_learn(&step, dict, y + i * d, rows_n, 0, &err)) return 1;
@@ -74,7 +76,7 @@ int main(int argc, char **argv)
         l0 = step.l0;
         if (i + 2 * batch > n_test) variance *= (double)(i + rows_n) / (double)n_test;
     }
-    printf("{\"fvu\": %.4f, \"l0\": %.1f, \"dead\": %d, \"rows_per_second\": %.0f, \"seconds\": %.1f}\n", loss / variance, l0,
+    printf("{\"fvu\": %.5f, \"l0\": %.1f, \"dead\": %d, \"rows_per_second\": %.0f, \"seconds\": %.1f}\n", n_test > 1 ? loss / variance : 0, l0,
            rh_dictionary_dead(dict, idle), (double)steps * batch / spent, seconds() - t0);
     rh_dictionary_free(dict);
     free(z);
