@@ -192,7 +192,7 @@ static const cli_option OPTIONS[] = {
     {"k", 'k', CLI_INT, AT(k), "K", "train: features active at a token; jumprelu: on average, aimed at (default 32)", 1, 1 << 20, NULL},
     {"arch", 0, CLI_CHOICE, AT(arch), "ARCH", "train: topk (default) or jumprelu", 0, 0, CLI_SAE_ARCHS},
     {"corpus", 'c', CLI_TEXTS, AT(corpus), "FILE…", "train, eval: plain text or JSON lines, gzip or not; several, or repeated", 0, 0, NULL},
-    {"tokens", 0, CLI_NUMBER, AT(tokens), "N", "train: token states learned from (default 4000000); eval: tokens read (default 50000)", 1, 1e12, NULL},
+    {"tokens", 0, CLI_NUMBER, AT(tokens), "N", "train: token states learned from (default 3000000); eval: tokens read (default 50000)", 1, 1e12, NULL},
     {"batch", 0, CLI_INT, AT(batch), "N", "train: states a step (default 1024)", 16, 1 << 20, NULL},
     {"context", 0, CLI_INT, AT(context), "N", "train, eval: tokens of a piece of text (default 256)", 2, 1 << 20, NULL},
     {"buffer", 0, CLI_INT, AT(buffer), "N", "train: states kept to draw from (default 131072, less where they would take over 1 GiB)", 16, 1 << 28, NULL},
@@ -200,6 +200,8 @@ static const cli_option OPTIONS[] = {
     {"rate", 0, CLI_NUMBER, AT(rate), "R", "train: Adam's learning rate (default 0.002)", 1e-9, 10, NULL},
     {"sparsity", 0, CLI_NUMBER, AT(sparsity), "S", "train, jumprelu: weight of the term that holds K (default 10)", 0, 1e9, NULL},
     {"bandwidth", 0, CLI_NUMBER, AT(bandwidth), "B", "train, jumprelu: width of the threshold's rectangle (default 0.05)", 1e-9, 1e3, NULL},
+    {"products", 0, CLI_CHOICE, AT(products), "TYPE", "train: the dense product in float32 or bf16 (default auto: bf16 where the processor multiplies "
+     "it, unless --exact)", 0, 0, CLI_SAE_PRODUCTS},
     {"save-every", 0, CLI_NUMBER, AT(save_every), "SECONDS", "train: between two checkpoints (default 120)", 0, 1e9, NULL},
     {"restart", 0, CLI_FLAG, AT(restart), NULL, "train: do not go on from DIR's checkpoint", 0, 0, NULL},
     {"input", 'i', CLI_TEXT, AT(input), "FILE", "encode, decode: safetensors with the rows", 0, 0, NULL},

@@ -8,11 +8,11 @@
 typedef struct cli_sae_flags {
     const char *input, *tensor, *original, *out, *site;
     cli_texts corpus;
-    int32_t width, k, arch, batch, context, buffer, reuse;
+    int32_t width, k, arch, products, batch, context, buffer, reuse;
     double tokens, rate, sparsity, bandwidth, save_every;
     bool restart;
 } cli_sae_flags;
-extern const char *const CLI_SAE_ARCHS[];
+extern const char *const CLI_SAE_ARCHS[], *const CLI_SAE_PRODUCTS[];
 
 /* args: train MODEL [FILE…]; eval MODEL SAE [FILE…]. The files join those of --corpus. */
 rh_status cli_sae_train(cli *c, const cli_args *args, const cli_sae_flags *f, rh_error *err);

@@ -11,7 +11,7 @@
 #include "probes/sae_train.h"
 #include "probes/state_buffer.h"
 
-const char *const CLI_SAE_ARCHS[] = {"topk", "jumprelu", NULL};
+const char *const CLI_SAE_ARCHS[] = {"topk", "jumprelu", NULL}, *const CLI_SAE_PRODUCTS[] = {"auto", "float32", "bf16", NULL};
 
 enum { LINE_EVERY = 10 }; /* seconds between two lines where stderr is no terminal */
 
@@ -90,6 +90,7 @@ static rh_status options(rh_sae_training *t, cli *c, const cli_sae_flags *f, con
     t->width = f->width ? f->width : 8 * d;
     t->k = f->k;
     t->jumprelu = f->arch == 1;
+    t->bf16 = f->products == 2 || (!f->products && !m->backend->exact && !strcmp(m->backend->ops->name, "cpu/avx512"));
     t->seed = c->common.seed;
     t->threads = c->common.threads;
     t->clock = cli_seconds;

@@ -24,8 +24,8 @@ rh_status rh_sae_run_key(rh_sae_run *r, rh_error *err)
     rh_str_printf(&s, "rhumb sae train 1 %s %s layer %d hook %d width %d k %d jumprelu %d tokens %lld batch %d context %d buffer %d reuse %d ",
                   r->m->fingerprint, corpus, (int)t->layer, (int)t->hook, (int)t->width, (int)t->k, t->jumprelu, (long long)t->tokens,
                   (int)t->batch, (int)t->context, (int)t->buffer, (int)t->reuse);
-    rh_str_printf(&s, "rate %a decay %a sparsity %a bandwidth %a seed %llu exact %d kernels %s", t->rate, t->decay, t->sparsity, t->bandwidth,
-                  (unsigned long long)t->seed, r->m->backend->exact, r->m->backend->ops->name);
+    rh_str_printf(&s, "rate %a decay %a sparsity %a bandwidth %a seed %llu exact %d kernels %s bf16 %d", t->rate, t->decay, t->sparsity, t->bandwidth,
+                  (unsigned long long)t->seed, r->m->backend->exact, r->m->backend->ops->name, t->bf16);
     if (s.failed) status = rh_fail_nomem(err);
     else rh_sha256_bytes(r->key, s.data, s.len);
     rh_str_free(&s);

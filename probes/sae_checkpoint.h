@@ -4,6 +4,7 @@
 #define RH_PROBES_SAE_CHECKPOINT_H
 
 #include "algebra/dictionary.h"
+#include "probes/sae_product.h"
 #include "probes/sae_train.h"
 #include "probes/state_buffer.h"
 
@@ -14,6 +15,7 @@ typedef struct rh_sae_run {
     rh_state_source *source;
     rh_state_buffer *buffer;
     rh_dictionary *dictionary;
+    rh_sae_product *product;   /* NULL: float32 */
     int64_t learned;           /* rows */
 } rh_sae_run;
 

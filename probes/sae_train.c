@@ -16,7 +16,7 @@ static const double WARM = 0.02;
 
 void rh_sae_training_default(rh_sae_training *t)
 {
-    *t = (rh_sae_training){.hook = RH_RESID_POST, .k = 32, .tokens = 4000000, .batch = 1024, .context = 256, .buffer = 1 << 17, .reuse = 4,
+    *t = (rh_sae_training){.hook = RH_RESID_POST, .k = 32, .tokens = 3000000, .batch = 1024, .context = 256, .buffer = 1 << 17, .reuse = 4,
                            .rate = 2e-3, .decay = 0.8, .sparsity = 10, .bandwidth = 0.05, .save_seconds = 120};
 }
 
@@ -51,7 +51,8 @@ static rh_status begin(run *u, rh_error *err)
 {
     const rh_sae_training *t = u->r.t;
     const int32_t d = rh_model_width(u->r.m, t->hook);
-    const rh_dictionary_options o = {.d = d, .m = t->width, .k = t->k, .jumprelu = t->jumprelu, .bandwidth = t->bandwidth, .sparsity = t->sparsity,
+    if (t->bf16) RH_TRY(rh_sae_product_new(&u->r.product, u->r.m->backend, d, t->width, err));
+    const rh_dictionary_options o = {.product = t->bf16 ? rh_sae_product_run : NULL, .product_data = u->r.product, .d = d, .m = t->width, .k = t->k, .jumprelu = t->jumprelu, .bandwidth = t->bandwidth, .sparsity = t->sparsity,
                                      .seed = t->seed, .threads = t->threads > 0 ? t->threads : u->r.m->backend->threads};
     RH_TRY(rh_state_source_new(&u->r.source, u->r.m, t->layer, t->hook, t->corpus, t->n_corpus, t->context, err));
     RH_TRY(rh_state_buffer_new(&u->r.buffer, d, t->buffer, t->reuse, t->seed, err));
@@ -214,6 +215,7 @@ rh_status rh_sae_train(rh_sae **out, rh_sae_progress *last, const rh_model *m, c
     if (!status) status = finish(out, u, err);
     if (!status) *last = u->p;
     rh_dictionary_free(u->r.dictionary);
+    rh_sae_product_free(u->r.product);
     rh_state_buffer_free(u->r.buffer);
     rh_state_source_free(u->r.source);
     free(u->z);

@@ -24,6 +24,7 @@ typedef struct rh_sae_training {       /* rh_sae_training_default, then what dif
     double rate;                       /* reached after 2 % of the steps, falling to 0 over the last `decay` */
     double decay;
     double sparsity, bandwidth;        /* jumprelu, in units of z: dictionary.h */
+    bool bf16;                         /* the dense product in bf16, by the model's backend: sae_product.h */
     uint64_t seed;
     int threads;                       /* 0: one a processor */
     const char *checkpoint;            /* file; NULL: none */

@@ -36,6 +36,7 @@ static void no_memory(void **state)
     for (int jumprelu = 0; jumprelu < 2; jumprelu++) {
         job j = {.m = stage_small_model("words-bos.gguf")};
         training_open(&j.x, jumprelu);
+        j.x.t.bf16 = !jumprelu;
         j.x.t.tokens = 32 * 5;
         j.x.t.threads = 1;
         assert_int_equal(train(&j, NULL), RH_OK); /* the backend keeps its scratch */

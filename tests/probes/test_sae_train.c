@@ -70,10 +70,11 @@ static void resumed(void **state)
 {
     (void)state;
     rh_model *m = stage_small_model("words-bos.gguf");
-    for (int jumprelu = 0; jumprelu < 2; jumprelu++) {
+    for (int kind = 0; kind < 3; kind++) { /* topk, jumprelu, topk with products in bf16 */
         training x, y;
-        training_open(&x, jumprelu);
-        training_open(&y, jumprelu);
+        training_open(&x, kind == 1);
+        training_open(&y, kind == 1);
+        x.t.bf16 = y.t.bf16 = kind == 2;
         rh_sae *whole = train(m, &x);
         stopped(m, &y, (stops){.reading = true}, false);
         stopped(m, &y, (stops){.at = 32 * 7}, true);
@@ -100,7 +101,8 @@ static void fits(void **state)
     (void)state;
     static const int32_t ids[] = {1, 40, 50, 60, 70, 80, 45, 55};
     rh_model *m = stage_small_model("words-bos.gguf");
-    for (int jumprelu = 0; jumprelu < 2; jumprelu++) {
+    for (int kind = 0; kind < 3; kind++) {
+        const bool jumprelu = kind == 1;
         training x;
         rh_sae *trained = NULL, *read = NULL;
         rh_sae_progress last;
@@ -108,6 +110,7 @@ static void fits(void **state)
         stops s = {0};
         training_open(&x, jumprelu);
         x.t.checkpoint = NULL;
+        x.t.bf16 = kind == 2;
         x.t.tokens = 32 * 250;
         x.t.buffer = 4000; /* all there is: what was learned is what is measured */
         assert_int_equal(rh_sae_train(&trained, &last, m, &x.t, until, &s, NULL), RH_OK);
