@@ -78,12 +78,18 @@ def text_of(model_file, texts):
     return "".join(b"".join(piece(i) for i in ids if types[i] != 3).decode(errors="ignore") for ids in texts)
 
 
+def llama_expanded(peers, model_file, folder):
+    """The same weights as float32, by llama.cpp"""
+    expanded = folder / "f32.gguf"
+    llama(peers, "llama-quantize", "--allow-requantize", model_file, expanded, "F32")
+    return expanded
+
+
 class LlamaBase:
     """llama.cpp's logits of a text with a model's own weights expanded to float32, to compare the model with."""
 
     def __init__(self, peers, model_file, prose, context, folder):
-        expanded, self.base = folder / "f32.gguf", folder / "base.kld"
-        llama(peers, "llama-quantize", "--allow-requantize", model_file, expanded, "F32")
+        expanded, self.base = llama_expanded(peers, model_file, folder), folder / "base.kld"
         self.peers, self.model_file = peers, model_file
         self.same = ["-f", prose, "-c", context, "-t", 2, "--kl-divergence-base", self.base]
         llama(peers, "llama-perplexity", "-m", expanded, *self.same, quiet=False)
@@ -100,13 +106,17 @@ class LlamaBase:
 
 
 def perplexity_llama(peers, model_file, prose, context):
-    """As llama-perplexity has it, and the ids of the text."""
+    """As llama-perplexity has it."""
     log = llama(peers, "llama-perplexity", "-m", model_file, "-f", prose, "-c", context, "-t", 2, quiet=False)
     found = re.search(r"Final estimate: PPL = ([\d.]+)", log)
     if not found:
         sys.exit("llama-perplexity printed no perplexity:\n" + log[-2000:])
+    return float(found[1])
+
+
+def ids_llama(peers, model_file, prose):
     ids = llama(peers, "llama-tokenize", "-m", model_file, "-f", prose, "--ids", "--log-disable")
-    return float(found[1]), json.loads(ids[ids.index("["):])
+    return json.loads(ids[ids.index("["):])
 
 
 def perplexity(logits, ids, context, width, bos):
