@@ -1,6 +1,6 @@
 /* sae.c - encoding and nearest rows of one SAE, timed: bench/sae runs it beside SAELens.
  *
- *     bench-sae SAE ROWS.f32 THREADS SECONDS
+ *     bench-sae encode|near SAE ROWS.f32 THREADS SECONDS
  *
  * ROWS.f32: float32 [n, d_in]. For each line on stdin one on stdout: `encode N`, the best seconds of so many rows
  * of the file; `all N`, the same with every product computed; `near`, the 50 rows of W_dec nearest to the
@@ -101,11 +101,12 @@ int main(int argc, char **argv)
     bench b = { 0 };
     rh_error err;
     char line[64];
-    if (argc != 5) return fprintf(stderr, "usage: bench-sae SAE ROWS.f32 THREADS SECONDS\n"), 2;
-    b.threads = atoi(argv[3]);
-    b.budget = atof(argv[4]);
-    check(rh_sae_open(&b.sae, argv[1], RH_SAE_ENCODE, &err), &err);
-    check(rh_map_open(&b.rows, argv[2], &err), &err);
+    if (argc != 6) return fprintf(stderr, "usage: bench-sae encode|near SAE ROWS.f32 THREADS SECONDS\n"), 2;
+    const bool encodes = !strcmp(argv[1], "encode");
+    b.threads = atoi(argv[4]);
+    b.budget = atof(argv[5]);
+    check(rh_sae_open(&b.sae, argv[2], encodes ? RH_SAE_ENCODE : RH_SAE_ROWS, &err), &err);
+    check(rh_map_open(&b.rows, argv[3], &err), &err);
     check(rh_backend_cpu(&b.backend, RH_ISA_BEST, b.threads, false, &err), &err);
     check(rh_sae_coder_new(&b.coder, b.sae, b.backend, &err), &err);
     check(rh_sae_coder_new(&b.all, b.sae, b.backend, &err), &err);

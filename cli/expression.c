@@ -22,7 +22,8 @@ static rh_status new_concepts(cli_expression *e, cli *c, const cli_expression_fl
                              .progress = cli_progress,
                              .progress_data = c,
                              .special = special,
-                             .force_model = f->force_model};
+                             .force_model = f->force_model,
+                             .width = f->width};
     return rh_concepts_new(&e->concepts, e->model, &o, err);
 }
 

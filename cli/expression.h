@@ -9,6 +9,7 @@
 typedef struct cli_expression_flags {
     const char *book, *layer;
     bool force_model, no_cache;
+    int32_t width; /* no flag: rh_concepts_options.width */
 } cli_expression_flags;
 
 #define CLI_EXPRESSION_OPTIONS(type, field)                                                                           \

@@ -204,6 +204,7 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
         (!rh_sae_about(s)->hook_out_known || rh_sae_about(s)->hook_out == RH_RESID_POST)) {
         snprintf(layer, sizeof layer, "%d", rh_sae_about(s)->layer);
         f.expression.layer = layer;
+        f.expression.width = rh_sae_about(s)->d_out;
     }
     if (!status) status = open_model(&m, c, &f, err);
     if (!status) status = cli_expression_open(&e, c, m, &f.expression, expr, true, false, false, err);

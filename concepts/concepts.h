@@ -16,6 +16,7 @@ typedef struct rh_concepts_options {
     bool special;            /* control tokens in texts are tokens */
     bool force_model;        /* a vector file from another model is a warning */
     bool no_share;           /* compute common prefixes again: only to measure what sharing gains */
+    int32_t width;           /* without a model: that of resid_post, where something else knows it; or 0 */
     int32_t batch_tokens;    /* rows a pass takes at once; 0: default (1024) */
 } rh_concepts_options;
 

@@ -208,6 +208,7 @@ rh_status rh_concepts_new(rh_concepts **out, const rh_model *model, const rh_con
     }
     c->resolver = (rh_resolver){.self = c, .describe = describe, .compute = compute, .survey = survey,
                               .find_feature = find_feature, .acting_sae = acting_sae};
+    if (o) c->resolver.width[RH_RESID_POST] = o->width;
     if (model) {
         c->resolver.n_layers = model->config.n_layers;
         c->resolver.model_name = model->name;

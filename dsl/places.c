@@ -12,7 +12,7 @@
 
 #include "dsl/checker.h"
 
-int32_t rh_hook_width(const rh_resolver *r, rh_hook hook) { return r->n_layers > 0 ? r->width[hook] : 0; }
+int32_t rh_hook_width(const rh_resolver *r, rh_hook hook) { return r->width[hook]; }
 
 void rh_model_layers(char out[64], const rh_resolver *r)
 {

@@ -50,7 +50,7 @@ static const rh_node *node_of(const planner *p, const instance *i) { return &p->
 
 static int32_t site_width(const planner *p, int32_t site)
 {
-    return site < 0 || p->resolver->n_layers <= 0 ? 0 : p->resolver->width[p->g->sites[site].hook];
+    return site < 0 ? 0 : p->resolver->width[p->g->sites[site].hook];
 }
 
 /* Width of an instance's vectors: its own, its site's, or the context's. */

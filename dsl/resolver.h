@@ -86,7 +86,7 @@ struct rh_sae; /* engine/sae.h */
 
 typedef struct rh_resolver {
     void *self;
-    /* The model, or n_layers 0 if there is none. width may be NULL then. */
+    /* The model, or n_layers 0 if there is none; width 0 where nobody knows it. */
     int32_t n_layers;
     int32_t width[RH_N_HOOKS];
     const char *model_name;

@@ -238,7 +238,7 @@ static bool describe(rh_checker *c, rh_atom *atom)
 static bool fits_model(rh_checker *c, const rh_atom *atom, rh_range at)
 {
     const rh_atom_info *info = &atom->info;
-    int32_t width = atom->site < 0 ? 0 : rh_hook_width(c->resolver, info->hook);
+    int32_t width = atom->site < 0 || c->resolver->n_layers <= 0 ? 0 : rh_hook_width(c->resolver, info->hook);
     char layers[64];
     rh_model_layers(layers, c->resolver);
     if (width > 0 && info->layers[info->n_layers - 1] >= c->resolver->n_layers) {

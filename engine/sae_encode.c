@@ -143,22 +143,7 @@ static void consider(rh_sae_best *heap, int32_t *n, int32_t k, rh_sae_best x)
     }
 }
 
-static int by_index(const void *a, const void *b)
-{
-    const rh_sae_best *x = a, *y = b;
-    return (x->i > y->i) - (x->i < y->i);
-}
-
 static float topk_value(const rh_sae *s, int32_t i, float p) { return (p + s->b_enc[i]) * (s->norms ? s->norms[i] : 1); }
-
-/* The first n of c->best. */
-static rh_status add_best(rh_sae_active *a, rh_sae_coder *c, int32_t n, rh_error *err)
-{
-    qsort(c->best, (size_t)n, sizeof *c->best, by_index);
-    for (int32_t j = 0; j < n; j++)
-        if (c->best[j].p > 0) RH_TRY(rh_sae_active_add(a, c->best[j].i, c->best[j].p, err));
-    return RH_OK;
-}
 
 /* ---- one row -------------------------------------------------------------------------------- */
 
@@ -171,17 +156,29 @@ static rh_status add_if_above(rh_sae_active *a, const rh_sae *s, int32_t i, floa
     return v > 0 ? rh_sae_active_add(a, i, v, err) : RH_OK;
 }
 
-/* n products p of features row, or, NULL, of 0 .. n - 1. */
-static rh_status add_row(rh_sae_active *a, rh_sae_coder *c, const int32_t *row, const float *p, int32_t n, rh_error *err)
+/* The k largest above 0: when the least of them is known, all that are not worse, in order. */
+static rh_status add_topk(rh_sae_active *a, rh_sae_coder *c, const int32_t *row, const float *p, int32_t n, rh_error *err)
 {
     const int32_t k = c->s->facts.k;
     int32_t have = 0;
     for (int32_t j = 0; j < n; j++) {
         const int32_t i = row ? row[j] : j;
-        if (k) consider(c->best, &have, k, (rh_sae_best){ topk_value(c->s, i, p[j]), i });
-        else RH_TRY(add_if_above(a, c->s, i, p[j], err));
+        consider(c->best, &have, k, (rh_sae_best){ topk_value(c->s, i, p[j]), i });
     }
-    return k ? add_best(a, c, have, err) : RH_OK;
+    for (int32_t j = 0; j < n; j++) {
+        const int32_t i = row ? row[j] : j;
+        const rh_sae_best x = { topk_value(c->s, i, p[j]), i };
+        if (x.p > 0 && (have < k || !worse(x, c->best[0]))) RH_TRY(rh_sae_active_add(a, i, x.p, err));
+    }
+    return RH_OK;
+}
+
+/* n products p of features row, or, NULL, of 0 .. n - 1. */
+static rh_status add_row(rh_sae_active *a, rh_sae_coder *c, const int32_t *row, const float *p, int32_t n, rh_error *err)
+{
+    if (c->s->facts.kind == RH_SAE_TOPK) return add_topk(a, c, row, p, n, err);
+    for (int32_t j = 0; j < n; j++) RH_TRY(add_if_above(a, c->s, row ? row[j] : j, p[j], err));
+    return RH_OK;
 }
 
 static rh_status in_full(rh_sae_active *a, rh_sae_coder *c, const float *x, int32_t n, rh_error *err)

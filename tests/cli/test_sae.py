@@ -115,6 +115,7 @@ def test_near(place):
     signed = place.json("near", SCOPE, '-1*load("v.npy")', "--top", "14", "--signed")["decoder"]
     assert signed[0]["feature"] == 5 and signed[0]["cosine"] < 0 and len(signed) == 14
     assert "decoder row" in place.ok("near", SCOPE, 'load("v.npy")').out
+    assert place.ok("near", SCOPE, "random(3)").out == place.ok("near", SCOPE, "random(3) @ 2").out  # as wide as the SAE
     # A vector that is a sum of rows is found to be that sum; what is left never grows.
     place.write("sum.npy", npy([2 * a + 1.5 * b for a, b in zip(decoder[3], decoder[9])]))
     steps = place.json("near", SCOPE, 'load("sum.npy")', "--decompose", "6")["decomposition"]
