@@ -118,8 +118,7 @@ void rh_put_scale(const rh_pen *p, const rh_watch_track *t, bool generated)
     rh_str_puts(p->out, " ");
     rh_put(p, RH_DIM, 0, rh_number(hi, p, t->hi));
     if (t->activation && !p->colour) rh_put(p, RH_DIM, 0, "; no number: 0");
-    if (generated) rh_put(p, RH_DIM, 0, p->unicode ? "; generated text follows ▶" : "; generated text follows >>");
-    rh_str_puts(p->out, "\n");
+    rh_put(p, RH_DIM, 0, !generated ? "\n" : p->unicode ? "; generated text follows ▶\n" : "; generated text follows >>\n");
 }
 
 void rh_put_watches(const rh_pen *p, const rh_steer_report *r)
