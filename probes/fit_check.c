@@ -46,7 +46,8 @@ typedef struct checking {
 static rh_status key_of(char out[65], const checking *c, const variant *v, rh_error *err)
 {
     char text[256];
-    if (v == c->list && rh_sae_about(c->s)->layer == v->layer && strlen(c->m->fingerprint) == 64) {
+    const rh_sae_facts *f = rh_sae_about(c->s);
+    if (v == c->list && f->layer == v->layer && f->hook_out_known && f->hook_out == v->out && strlen(c->m->fingerprint) == 64) {
         memcpy(out, c->m->fingerprint, 65);
         return RH_OK;
     }

@@ -259,8 +259,8 @@ static void batch_equals_alone(void **state)
             run_one(&s, own, plan(&s, own, v, i), alone, NULL, 0);
             close_to(together[i], alone, n_logits, "a sequence in the batch", k);
             if (i) assert_true(golden_max_diff(together[i], together[0], (int64_t)n_logits) > 1e-5);
-            free(together[i]);
         }
+        for (int i = 0; i < N_SEQS; i++) free(together[i]);
         free(alone);
         close_stage(&s);
     }
