@@ -9,7 +9,7 @@ USAGE = [
     (["--chat"], ["rhumb: error: the verb comes first, not '--chat'"]),
     (["steer"], ["rhumb: error: steer needs an argument", "help: usage: rhumb steer MODEL [EXPR] -p PROMPT"]),
     (["steer", "m", "a", "b"], ["rhumb: error: steer takes no argument 'b'"]),
-    (["steer", "m"], ["rhumb: error: steer needs a prompt", "help: -p 'Name a city.', --prompt-file FILE, or -p - for stdin"]),
+    (["steer", "m"], ["rhumb: error: steer needs a prompt", "help: -p 'Name a city.', --prompt-file FILE, --messages FILE, or -p - for stdin"]),
     (["steer", "m", "-p", "x", "--prompt-file", "y"], ["rhumb: error: give --prompt or --prompt-file, not both"]),
     (["steer", "m", "--pompt", "x"], ["rhumb: error: unknown option '--pompt'", "help: did you mean --prompt?"]),
     (["steer", "m", "--temp", "1"], ["rhumb: error: unknown option '--temp'", "help: did you mean --temperature?"]),
@@ -33,9 +33,9 @@ USAGE = [
     (["vec", "1", "2"], ["rhumb: error: vec takes no argument '2'"]),
     (["vec", "-a+b"], ["rhumb: error: unknown option '-a+b'"]),
     (["explain"], ["rhumb: error: explain needs an EXPR, or a book with actions (-b)"]),
-    (["trace", TINY], ["rhumb: error: trace needs a prompt: -p TEXT, --tokens IDS or --tokens-file FILE"]),
+    (["trace", TINY], ["rhumb: error: trace needs a prompt: -p TEXT, --messages FILE, --tokens IDS or --tokens-file FILE"]),
     (["trace", TINY, "--tokens", "1"], ["rhumb: error: trace needs a file to write", "help: -o states.safetensors"]),
-    (["trace", TINY, "--tokens", "1", "-p", "x", "-o", "t"], ["rhumb: error: give one of --prompt, --tokens and --tokens-file"]),
+    (["trace", TINY, "--tokens", "1", "-p", "x", "-o", "t"], ["rhumb: error: give one of --prompt, --messages, --tokens and --tokens-file"]),
     (["trace", TINY, "--tokens", "1,x", "-o", "t"], ["rhumb: error: --tokens needs a whole number, not 'x'"]),
     (["trace", TINY, "--tokens", "1", "-o", "t", "--sites", "resid"], ["rhumb: error: --sites knows no 'resid'",
                                                                      "help: sites are embed, resid_pre…"]),
@@ -101,7 +101,7 @@ def test_help_and_parser_know_the_same_options(place):
         for option in verb["options"]:
             takes = "value" in option
             runs = [place.run(verb["name"], f"--{option['name']}" + (f"={v}" if takes else ""), "--help")
-                    for v in (("1", "2", "auto", "sum") if takes else ("",))]
+                    for v in (("1", "2", "auto", "sum", "topk") if takes else ("",))]
             assert any(r.code == 0 and r.out.startswith("usage: ") for r in runs), runs[0]
             if "letter" in option:
                 place.ok(verb["name"], f"-{option['letter']}", *(["1"] if takes else []), "--help")
