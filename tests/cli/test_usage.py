@@ -101,7 +101,7 @@ def test_help_and_parser_know_the_same_options(place):
         for option in verb["options"]:
             takes = "value" in option
             runs = [place.run(verb["name"], f"--{option['name']}" + (f"={v}" if takes else ""), "--help")
-                    for v in (("1", "2", "auto", "sum", "topk") if takes else ("",))]
+                    for v in (("1", "2", "16", "auto", "sum", "topk") if takes else ("",))]
             assert any(r.code == 0 and r.out.startswith("usage: ") for r in runs), runs[0]
             if "letter" in option:
                 place.ok(verb["name"], f"-{option['letter']}", *(["1"] if takes else []), "--help")
