@@ -1,5 +1,6 @@
 /* main.c - from argv to a verb, and from its answer to an exit code. */
 #include <fcntl.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,7 @@ static rh_status run_verb(cli *c, const cli_verb *v, int argc, char **argv, rh_e
         status = cli_wrong(c, err, "%s needs %s", v->name, args.n ? "another argument" : "an argument");
         rh_hint(err, "usage: rhumb %s %s", v->name, v->arguments);
     } else {
+        if (c->common.threads) omp_set_num_threads(c->common.threads); /* loading has loops beside the backend's */
         status = v->run(c, &args, flags, err);
     }
     cli_args_release(&args, tables, CLI_COUNT(tables));

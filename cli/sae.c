@@ -173,6 +173,7 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
     if (!status) status = rh_sae_open(&j.sae, args->items[1], RH_SAE_ENCODE, err);
     if (!status) status = rh_backend_for(&j.backend, &settings, err);
     if (!status) status = rh_sae_coder_new(&j.coder, j.sae, j.backend, err);
+    if (!status && c->common.exact) rh_sae_coder_compute_all(j.coder);
     if (!status) status = run_all(&j, f, decode, err);
     rh_st_writer_discard(j.writer);
     rh_sae_coder_free(j.coder);
