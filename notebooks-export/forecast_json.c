@@ -8,10 +8,7 @@ static json_t *features(rh_json *j, const rh_forecast_feature *list, int32_t n)
 {
     json_t *a = rh_json_array(j);
     for (int32_t i = 0; i < n; i++) {
-        json_t *o = rh_json_object(j);
-        rh_json_integer(j, o, "feature", list[i].feature);
-        if (list[i].label) rh_json_text(j, o, "label", list[i].label);
-        else rh_json_set(j, o, "label", json_null());
+        json_t *o = rh_json_feature(j, list[i].feature, list[i].label);
         rh_json_number(j, o, "push", list[i].push);
         rh_json_number(j, o, "forecast", list[i].forecast);
         rh_json_number(j, o, "fact", list[i].fact);

@@ -66,6 +66,14 @@ void rh_json_place(rh_json *j, json_t *object, int32_t layer, rh_hook hook)
     rh_json_text(j, object, "hook", layer < 0 ? NULL : rh_hook_name(hook));
 }
 
+json_t *rh_json_feature(rh_json *j, int32_t feature, const char *label)
+{
+    json_t *o = rh_json_object(j);
+    rh_json_integer(j, o, "feature", feature);
+    rh_json_text(j, o, "label", label);
+    return o;
+}
+
 void rh_json_notes(rh_json *j, json_t *object, const char *notes)
 {
     json_t *a = rh_json_array(j);

@@ -94,10 +94,7 @@ static json_t *switched(rh_json *j, const rh_feature_switch *list, int32_t n)
 {
     json_t *a = rh_json_array(j);
     for (int32_t i = 0; i < n; i++) {
-        json_t *o = rh_json_object(j);
-        rh_json_integer(j, o, "feature", list[i].feature);
-        if (list[i].label) rh_json_text(j, o, "label", list[i].label);
-        else rh_json_set(j, o, "label", json_null());
+        json_t *o = rh_json_feature(j, list[i].feature, list[i].label);
         rh_json_integer(j, o, "tokens", list[i].tokens);
         rh_json_number(j, o, "largest", list[i].most);
         rh_json_number(j, o, "sum", list[i].sum);

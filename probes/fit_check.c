@@ -11,8 +11,9 @@
 #include "probes/experiment.h"
 #include "probes/sae_fit.h"
 
-/* LONGEST: tokens of a text. To find a cause, every third text is enough. */
-enum { NEIGHBOURS = 3, MAX_VARIANTS = 24, LONGEST = 64, EVERY = 3 };
+/* LONGEST: tokens of a text. Every fourth text is enough to tell a fit from none, and a large model reads them in a
+ * minute; what other ways are compared with has read the same. */
+enum { NEIGHBOURS = 3, MAX_VARIANTS = 24, LONGEST = 64, EVERY = 4 };
 /* Another way must explain the states, and leave so much less, to be named as the cause. */
 static const double CLEARLY = 0.7;
 
@@ -31,6 +32,7 @@ typedef struct checking {
     const rh_model *m;
     const rh_sae *s, *encoder;
     rh_sae *own;            /* opened here */
+    rh_sae_fitter *fitter;  /* one for all variants: laying out a wide encoder takes longer than what they read */
     rh_prompt *prompts;
     int32_t n_prompts;
     int64_t tokens;
@@ -108,7 +110,7 @@ static rh_status put_bos(rh_prompt *p, int32_t bos, rh_error *err)
     return RH_OK;
 }
 
-static rh_status make_prompts(checking *c, bool other_bos, size_t every, rh_error *err)
+static rh_status make_prompts(checking *c, bool other_bos, rh_error *err)
 {
     rh_pairs texts = {0};
     const bool has_bos = c->m->tokenizer && rh_tokenizer_adds_bos(c->m->tokenizer);
@@ -119,7 +121,7 @@ static rh_status make_prompts(checking *c, bool other_bos, size_t every, rh_erro
     rh_status status = c->prompts ? RH_OK : rh_fail_nomem(err);
     c->tokens = 0;
     const int32_t most = c->m->config.n_ctx < LONGEST ? c->m->config.n_ctx : LONGEST;
-    for (size_t i = 0; i < texts.n && !status; i += every) {
+    for (size_t i = 0; i < texts.n && !status; i += EVERY) {
         rh_prompt *p = &c->prompts[c->n_prompts++];
         status = rh_prompt_make(p, c->m, texts.rows[i].text, texts.rows[i].len, &o, err);
         p->user = NULL; /* the text goes */
@@ -165,17 +167,18 @@ static void rescale(float *x, int32_t n, int32_t d, scaling how)
 }
 
 /* in and out [tokens, width] of v's sites; changed. One that cannot be measured stays unknown. */
-static rh_status measure(variant *v, const checking *c, float *in, float *out, int32_t n, rh_error *err)
+static rh_status measure(variant *v, checking *c, float *in, float *out, int32_t n, rh_error *err)
 {
-    rh_sae_fitter *f = NULL;
     rh_sae_fit fit = {0};
     rh_error why = {0};
     const rh_sae_facts *k = rh_sae_about(c->encoder);
     if (v->scale) rescale(in, n, k->d_in, v->scale);
-    rh_status status = rh_sae_fitter_new(&f, c->encoder, c->m->backend, &why);
-    if (!status) status = rh_sae_fitter_add(f, in, out ? out : in, n, &why);
-    if (!status) status = rh_sae_fitter_result(&fit, f, &why);
-    rh_sae_fitter_free(f);
+    rh_status status = c->fitter ? RH_OK : rh_sae_fitter_new(&c->fitter, c->encoder, c->m->backend, &why);
+    if (!status) {
+        rh_sae_fitter_reset(c->fitter);
+        status = rh_sae_fitter_add(c->fitter, in, out ? out : in, n, &why);
+    }
+    if (!status) status = rh_sae_fitter_result(&fit, c->fitter, &why);
     if (status && status != RH_EVALUE) {
         if (err) *err = why;
         return status;
@@ -202,7 +205,7 @@ static rh_status measure_all(checking *c, int32_t first, bool other_bos, rh_erro
         }
     }
     if (!n) return RH_OK;
-    RH_TRY(make_prompts(c, other_bos, first ? EVERY : 1, err));
+    RH_TRY(make_prompts(c, other_bos, err));
     const size_t tokens = (size_t)c->tokens;
     float *states = rh_calloc(tokens, width * sizeof *states), *rows = rh_calloc(2 * tokens, widest * sizeof *rows);
     rh_capture *captures = rh_calloc((size_t)c->n_prompts, 2 * (size_t)n * sizeof *captures);
@@ -379,6 +382,7 @@ rh_status rh_check_fit(rh_fit_check *out, const rh_model *m, const rh_sae *s, in
     }
     forget_prompts(&c);
     rh_feature_notes_free(notes);
+    rh_sae_fitter_free(c.fitter);
     rh_sae_free(c.own);
     return status;
 }

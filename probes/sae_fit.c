@@ -1,6 +1,7 @@
 #include "probes/sae_fit.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -40,6 +41,15 @@ void rh_sae_fitter_free(rh_sae_fitter *f)
     free(f->sum);
     free(f->seen);
     free(f);
+}
+
+void rh_sae_fitter_reset(rh_sae_fitter *f)
+{
+    const rh_sae_facts *k = rh_sae_about(f->sae);
+    f->n = f->active = 0;
+    f->error = f->square = 0;
+    memset(f->sum, 0, (size_t)k->d_out * sizeof *f->sum);
+    memset(f->seen, 0, (size_t)k->d_sae);
 }
 
 static void add_row(rh_sae_fitter *f, const float *y, const float *recon, int32_t d)

@@ -18,6 +18,7 @@ typedef struct rh_sae_fit {
 typedef struct rh_sae_fitter rh_sae_fitter; /* owner: rh_sae_fitter_free; borrows SAE and backend */
 rh_status rh_sae_fitter_new(rh_sae_fitter **out, const rh_sae *s, rh_backend *be, rh_error *err); /* RH_SAE_ENCODE */
 void rh_sae_fitter_free(rh_sae_fitter *f);
+void rh_sae_fitter_reset(rh_sae_fitter *f); /* as new, but what the SAE was laid out as stays */
 /* x [n, d_in], y [n, d_out]. */
 rh_status rh_sae_fitter_add(rh_sae_fitter *f, const float *x, const float *y, int32_t n, rh_error *err);
 /* RH_EVALUE: fewer than two rows, or all alike. */

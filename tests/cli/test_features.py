@@ -2,7 +2,6 @@
 import json
 import math
 import struct
-import zipfile
 
 from harness import ROOT, expect, main
 from test_sae import safetensors, write_safetensors
@@ -210,39 +209,6 @@ def test_another_model(place):
         note = f"note: sae-1 was trained on {model}, and this is words: its features may mean nothing here"
         others = [line for line in r.err.splitlines() if "fits this model poorly" not in line]
         assert (note in r.err) == said and (said or not others), (model, r.err)
-
-
-def write_scope(place, name, d, n, wanted):
-    """A params.npz as Gemma Scope stores them: zeros, but for one decoder row."""
-    def npy(shape, data):
-        head = str({"descr": "<f4", "fortran_order": False, "shape": shape}).encode()
-        head += b" " * (63 - (10 + len(head)) % 64) + b"\n"
-        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + data
-    index, values = wanted
-    decoder = bytearray(4 * n * d)
-    struct.pack_into(f"<{d}f", decoder, 4 * d * index, *values)
-    path = place.write(name, b"")
-    with zipfile.ZipFile(path, "w") as z:
-        for key, shape, data in (("W_enc", (d, n), bytes(4 * d * n)), ("W_dec", (n, d), bytes(decoder)), ("b_enc", (n,), bytes(4 * n)),
-                                 ("b_dec", (d,), bytes(4 * d)), ("threshold", (n,), bytes(4 * n))):
-            z.writestr(key + ".npy", npy(shape, data))
-
-
-def test_the_book_of_gemma(place):
-    """examples/gemma-9b.rhumb on a small model, with as many features as there are."""
-    for name in ("rain.csv", "tokyo.csv"):
-        place.write(name, (ROOT / "examples" / name).read_bytes())
-    book = (ROOT / "examples/gemma-9b.rhumb").read_text()
-    place.write("book.rhumb", book.replace("layer_31", "layer_1").replace("@ 31", "@ 1"))
-    write_scope(place, "layer_1/width_131k/average_l0_109/params.npz", 32, 131072, (120353, row(3)))
-    # 1.5*trip is what the book does; an expression leaves that out, and says so.
-    r = place.json("steer", WORDS, "-b", "book.rhumb", "-p", "city", "-n", "3")
-    assert r["site"] == "1.resid_post" and r["actions"] == [{"text": "steer 1.5*trip on last, generated"}], r["actions"]
-    r = place.json("steer", WORDS, "405.29*s31[120353]", "-b", "book.rhumb", "-p", "city", "-n", "3", "--temperature", "0.5", "--top-p", "0.1")
-    assert r["site"] == "1.resid_post" and abs(r["norm"] / 405.29 - math.sqrt(sum(x * x for x in row(3)))) < 1e-4, r["norm"]
-    assert near(vector(place, "sf", "-m", WORDS)[1], row(3))
-    expect(place, [(["vec", "s31[131072]", "-b", "book.rhumb", "-m", WORDS], 1, ["<expression>:1:5: error: there is no feature 131072: "
-                    "'layer_1/width_131k/average_l0_109/params.npz' has features 0..131071"])])
 
 
 if __name__ == "__main__":

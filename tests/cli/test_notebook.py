@@ -15,6 +15,7 @@ from test_sae import safetensors
 D, LAYERS, VOCAB, HEADS, DIM, INNER = 16, 42, 600, 2, 8, 24
 FEATURES, FEATURE = 131072, 120353
 EXPRESSION = f"405.29*s31[{FEATURE}]"
+THRESHOLD = 2000.0
 SAE = "layer_31/width_131k/average_l0_109"
 
 
@@ -49,7 +50,8 @@ def npy(shape, values):
 
 
 def scope_folder(place, row):
-    """Random features, each its own, but for the one of the notebook, which is `row` and reads along it."""
+    """Random features, each its own, but for the one of the notebook, which is `row` and reads along it. Few are ever
+    active: states of this model are hundreds long."""
     rng = random.Random(1)
     block = array.array("f", (rng.gauss(0, 0.25) for _ in range(4096 * D)))
     decoder = array.array("f")
@@ -64,7 +66,7 @@ def scope_folder(place, row):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as z:
         for name, shape, values in (("W_enc", [D, FEATURES], encoder), ("W_dec", [FEATURES, D], decoder),
                                     ("b_enc", [FEATURES], array.array("f", bytes(4 * FEATURES))),
-                                    ("threshold", [FEATURES], array.array("f", [3.0]) * FEATURES), ("b_dec", [D], [0.0] * D)):
+                                    ("threshold", [FEATURES], array.array("f", [THRESHOLD]) * FEATURES), ("b_dec", [D], [0.0] * D)):
             z.writestr(name + ".npy", npy(shape, values))
 
 
@@ -111,6 +113,9 @@ def test_notebook(place):
     assert match["feature"] == FEATURE and abs(match["cosine"] - 1) < 1e-6, match
     parts = place.json("steer", "gemma-2-9b-it", "sf + 0.5*rain - tokyo", *book, "--chat", "-p", "Name a city.", "-n", "8")
     assert parts["site"] == "31.resid_post", parts["site"]
+    # The book's own action, which an expression leaves out.
+    own = place.json("steer", "gemma-2-9b-it", *book, "--chat", "-p", "Name a city.", "-n", "4")
+    assert own["actions"] == [{"text": "steer 1.5*trip on last, generated"}], own["actions"]
 
     # A feature that is not there, with the range.
     r = place.run("steer", "gemma-2-9b-it", f"s31[{FEATURES}]", *book, "-p", "x")
