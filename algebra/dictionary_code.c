@@ -45,22 +45,6 @@ static rh_status room(rh_dictionary_codes *c, int64_t n, bool near, rh_error *er
 
 /* ---- top-k ------------------------------------------------------------------------------------ */
 
-static bool worse(rh_best a, rh_best b) { return a.p != b.p ? a.p < b.p : a.i > b.i; }
-
-static void sink(rh_best *heap, int32_t n, int32_t at)
-{
-    for (;;) {
-        int32_t least = at, l = 2 * at + 1;
-        if (l < n && worse(heap[l], heap[least])) least = l;
-        if (l + 1 < n && worse(heap[l + 1], heap[least])) least = l + 1;
-        if (least == at) return;
-        rh_best t = heap[at];
-        heap[at] = heap[least];
-        heap[least] = t;
-        at = least;
-    }
-}
-
 static float largest(const float *p, int32_t n)
 {
     float most = -INFINITY;
@@ -73,14 +57,14 @@ static float largest(const float *p, int32_t n)
 static void best_k(rh_best *heap, int32_t k, const float *p, int32_t m)
 {
     for (int32_t i = 0; i < k; i++) heap[i] = (rh_best){p[i], i};
-    for (int32_t j = k / 2; j-- > 0;) sink(heap, k, j);
+    rh_best_heap(heap, k);
     for (int32_t i = k; i < m; i += GROUP) {
         const int32_t end = m - i < GROUP ? m : i + GROUP;
         if (!(largest(p + i, end - i) > heap[0].p)) continue;
         for (int32_t j = i; j < end; j++)
             if (p[j] > heap[0].p) {
                 heap[0] = (rh_best){p[j], j};
-                sink(heap, k, 0);
+                rh_best_sink(heap, k, 0);
             }
     }
 }
@@ -105,7 +89,7 @@ static void put_topk(rh_dictionary *d, int32_t t, const float *p)
     }
 }
 
-/* Active, or so near the threshold that moving it would matter; θ beforehand in d->gradient's place is not worth a pass. */
+/* Active, or so near the threshold that moving it would matter. */
 static int32_t count_jumps(const rh_dictionary *d, const float *p, const float *theta)
 {
     const float half = (float)(d->o.bandwidth / 2);

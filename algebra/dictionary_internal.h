@@ -3,6 +3,7 @@
 #define RH_ALGEBRA_DICTIONARY_INTERNAL_H
 
 #include "algebra/dictionary.h"
+#include "base/best.h"
 
 /* A parameter, and the running mean and square of its gradient (Adam). */
 typedef struct rh_learnt { float *w, *m, *v; } rh_learnt;
@@ -20,8 +21,6 @@ typedef struct rh_dictionary_codes {
     int32_t *order;   /* [cap] tokens ascending */
     int32_t cap;
 } rh_dictionary_codes;
-
-typedef struct rh_best { float p; int32_t i; } rh_best;
 
 struct rh_dictionary {
     rh_dictionary_options o;

@@ -71,10 +71,10 @@ static rh_status extract_once(bench_result *out, const bench_setup *s, const cha
     rh_program *program = NULL;
     rh_evaluation *value = NULL;
     rh_status status = rh_concepts_new(&concepts, s->m, &o, err);
-    double begun = cli_seconds();
+    double begun = rh_seconds();
     if (!status) status = rh_program_compile(&program, &in, rh_concepts_resolver(concepts), &s->c->diags, err);
     if (!status) status = rh_program_eval(&value, program, &s->c->diags, err);
-    double spent = cli_seconds() - begun;
+    double spent = rh_seconds() - begun;
     if (!status) {
         rh_extract_stats stats = rh_concepts_stats(concepts);
         if (out->seconds == 0 || spent < out->seconds) out->seconds = spent;
@@ -95,7 +95,7 @@ rh_status bench_extract(bench_result *out, const bench_setup *s, rh_error *err)
     rh_status status = s->pairs ? RH_OK : write_built_in(&own, err);
     dim_of(&expr, s->pairs ? s->pairs : own ? own : "");
     if (!status && expr.failed) status = rh_fail_nomem(err);
-    double first = cli_seconds();
+    double first = rh_seconds();
     for (int32_t r = 0; r < s->repeats && !status && !bench_enough(r, first); r++) status = extract_once(out, s, expr.data, err);
     cli_clear_bar(s->c);
     out->tokens = out->asked;
@@ -139,11 +139,11 @@ rh_status bench_start(bench_result *out, const bench_setup *s, rh_error *err)
     char *argv[] = {"rhumb", "steer", (char *)s->model_path, expr, "-p", "Hello", "--max-tokens", "1", "--threads", threads,
                     "--device", (char *)device[common->device], "--isa", (char *)isa[common->isa],
                     common->exact ? "--exact" : NULL, NULL};
-    double first = cli_seconds();
+    double first = rh_seconds();
     for (int32_t r = 0; r < s->repeats + 1 && !bench_enough(r, first); r++) { /* one more: the first may read from the disk */
-        double begun = cli_seconds();
+        double begun = rh_seconds();
         RH_TRY(run_once(argv, err));
-        double spent = cli_seconds() - begun;
+        double spent = rh_seconds() - begun;
         if (r == 0 || spent < out->seconds) out->seconds = spent;
     }
     return RH_OK;

@@ -19,7 +19,7 @@ double bench_logit_flops(const rh_model_config *k) { return 2.0 * k->d_model * k
 bool bench_enough(int32_t done, double begun)
 {
     enum { SECONDS = 6 };
-    return done > 0 && cli_seconds() - begun > SECONDS;
+    return done > 0 && rh_seconds() - begun > SECONDS;
 }
 
 /* n sequences of `prompt` random tokens, then `each` tokens a sequence, greedy. */
@@ -95,13 +95,13 @@ static rh_status bench_decoding(bench_result *out, const bench_setup *s, int32_t
         return rh_fail(err, RH_ELIMIT, "a context of %d tokens is too short to decode behind %d", s->m->config.n_ctx, s->prompt);
     if (each > room) each = room;
     decoding d = {.s = s, .n = n, .prompt = s->prompt, .each = each};
-    double tokens = (double)n * each, first = cli_seconds();
+    double tokens = (double)n * each, first = rh_seconds();
     rh_status status = decoding_new(&d, err);
     for (int32_t r = 0; r < s->repeats && !status && !bench_enough(r, first); r++) {
         status = decoding_prompt(&d, err);
-        double begun = cli_seconds();
+        double begun = rh_seconds();
         if (!status) status = decoding_go(&d, err);
-        double spent = cli_seconds() - begun;
+        double spent = rh_seconds() - begun;
         if (!status && (r == 0 || spent < out->seconds)) out->seconds = spent;
     }
     decoding_free(&d);
@@ -129,14 +129,14 @@ rh_status bench_prefill(bench_result *out, const bench_setup *s, rh_error *err)
     float *logits = rh_calloc((size_t)m->config.n_vocab, sizeof *logits);
     rh_status status = logits ? rh_session_new(&session, m, 1, n, err) : rh_fail_nomem(err);
     bench_ids(ids, n, m, 0);
-    double first = cli_seconds();
+    double first = rh_seconds();
     for (int32_t r = 0; r <= s->repeats && !status && !bench_enough(r - 1, first); r++) { /* the first is to warm up */
         rh_step_input in = {.ids = ids, .n = n, .want = RH_LOGITS_LAST, .logits = logits};
         rh_session_reset(session);
         status = rh_session_add(session, &in.seq, n, &s->action, 1, err);
-        double begun = cli_seconds();
+        double begun = rh_seconds();
         if (!status) status = rh_session_step(session, &in, 1, err);
-        double spent = cli_seconds() - begun;
+        double spent = rh_seconds() - begun;
         if (!status && r > 0 && (r == 1 || spent < out->seconds)) out->seconds = spent;
         if (!status && cli_interrupted()) status = rh_fail(err, RH_ECANCELLED, "interrupted");
     }

@@ -27,9 +27,9 @@ static rh_status go(double *seconds, sweep *w, const bench_setup *s, int32_t n, 
         w->actions[i].strength *= (float)(i + 1) / (float)n;
         w->runs[i] = (rh_generation){.prompt = w->ids, .n_prompt = PROMPT, .actions = &w->actions[i], .n_actions = 1};
     }
-    const double begun = cli_seconds();
+    const double begun = rh_seconds();
     const rh_status status = rh_generate(s->m, w->runs, n, &o, err);
-    *seconds = cli_seconds() - begun;
+    *seconds = rh_seconds() - begun;
     for (int32_t i = 0; i < n; i++) rh_generation_free(&w->runs[i]);
     return status;
 }
@@ -39,7 +39,7 @@ rh_status bench_sweep(bench_result *out, const bench_setup *s, rh_error *err)
     const int32_t room = s->m->config.n_ctx - PROMPT, each = room < EACH ? room : EACH;
     if (each < 1) return rh_fail(err, RH_ELIMIT, "a context of %d tokens is too short to measure", s->m->config.n_ctx);
     sweep w;
-    double first = cli_seconds(), alone = 0, all = 0;
+    double first = rh_seconds(), alone = 0, all = 0;
     rh_status status = RH_OK;
     bench_ids(w.ids, PROMPT, s->m, 1);
     for (int32_t r = 0; r < s->repeats && !status && !bench_enough(r, first); r++) { /* taking turns */

@@ -3,6 +3,7 @@
 #ifndef RH_CLI_H
 #define RH_CLI_H
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "cli/args.h"
@@ -84,7 +85,6 @@ rh_status cli_wrong(cli *c, rh_error *err, const char *format, ...) RH_PRINTF(3,
  * false once the user pressed Ctrl-C. */
 bool cli_progress(void *data, const char *label, int64_t done, int64_t total);
 void cli_clear_bar(cli *c);
-double cli_seconds(void);                        /* a clock that only goes forward */
 
 /* The signal that asked to stop (SIGINT, SIGTERM, SIGHUP), or 0. The second one kills. */
 int cli_interrupted(void);

@@ -3,17 +3,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli/cli.h"
 #include "cli/signals.h"
-
-double cli_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- signals ------------------------------------------------------------------------------ */
 
@@ -81,7 +73,7 @@ bool cli_progress(void *data, const char *label, int64_t done, int64_t total)
 {
     enum { FIRST_MS = 300, EVERY_MS = 100 }; /* short work shows no bar */
     cli *c = data;
-    double now = cli_seconds();
+    double now = rh_seconds();
     if (strncmp(c->bar_label, label, sizeof c->bar_label - 1)) {
         cli_clear_bar(c);
         snprintf(c->bar_label, sizeof c->bar_label, "%s", label);

@@ -116,12 +116,12 @@ rh_status repl_steer(repl *r, const char *prompt, const char *expr, const char *
     rh_steer_options o;
     int32_t stops[RH_MAX_STOPS];
     RH_TRY(needs_tokenizer(r, err));
-    double begun = cli_seconds();
+    double begun = rh_seconds();
     rh_status status = repl_compile(&p, r, &(repl_ask){.expr = expr}, err);
     if (!status) status = evaluate(&e, r, p, err);
     if (!status && !r->f->expression.no_cache) status = cli_check_fits(r->c, r->m, r->concepts, &r->checked, err);
     if (!status) {
-        double evaluated = cli_seconds();
+        double evaluated = rh_seconds();
         if (!e->n_actions) cli_note(r->c, "no action is stated yet: steer sf states one, steer \"…\" with sf tries one");
         steer_options(&o, r, &s, stops);
         status = rh_probe_steer(&report, r->m, e, label, prompt, &o, &r->c->diags, err);

@@ -165,7 +165,7 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
     stepping s = {c, f->max_tokens};
     int32_t stops[RH_MAX_STOPS], checked = 0;
     rh_status status = RH_OK;
-    double *factors = NULL, begun = cli_seconds();
+    double *factors = NULL, begun = rh_seconds();
     bool any = expr || f->expression.book || f->watches.n;
 
     steer_options(&o, c, f, &w, &s);
@@ -178,7 +178,7 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
     if (!status && f->watches.n) status = watches_eval(&w, &e, c, f, err);
     if (status) goto done;
 
-    double extracted = cli_seconds();
+    double extracted = rh_seconds();
     steer_options(&o, c, f, &w, &s);
     o.concepts = e.concepts;
     stop_at_end_of_turn(&o, m, f, stops);

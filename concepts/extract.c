@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "concepts/pass.h"
 
@@ -35,13 +35,6 @@ typedef struct runner {
     uint8_t *wanted;         /* [RH_N_HOOKS, n_layers]: a site of the prompt at hand */
     double *row;             /* [widest] */
 } runner;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- what to read ------------------------------------------------------------------------- */
 
@@ -276,17 +269,17 @@ static rh_status run_batches(runner *r, size_t *done, rh_error *err)
 {
     rh_pass *p = r->pass;
     const rh_pass_options *o = r->options;
-    double saved = now();
+    double saved = rh_seconds();
     while (*done < p->n_batches) {
         RH_TRY(report(r, prompts_before(p, *done), err));
         RH_TRY(run_batch(r, &p->batches[*done], err));
         RH_TRY(add_batch(r, &p->batches[*done], err));
         ++*done;
-        if (o->cache_dir && *done < p->n_batches && now() - saved >= o->save_seconds) {
+        if (o->cache_dir && *done < p->n_batches && rh_seconds() - saved >= o->save_seconds) {
             /* A full disk must not stop the work: the sums are a convenience. */
-            double start = now();
+            double start = rh_seconds();
             if (rh_partial_save(p, *done, o->cache_dir, NULL) == RH_ENOMEM) return rh_fail_nomem(err);
-            saved = now() + SAVE_SHARE * (now() - start);
+            saved = rh_seconds() + SAVE_SHARE * (rh_seconds() - start);
         }
     }
     /* The last call only says that it is done: stopping now would throw away nothing but results. */

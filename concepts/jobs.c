@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "concepts/calibration.h"
 
@@ -210,13 +210,6 @@ static rh_status fill(const rh_job *job, const rh_atom_request *r, rh_error *err
 
 /* ---- the whole call ------------------------------------------------------------------------ */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Memory that grows with the texts is worth a word before it is taken. */
 static rh_status announce(rh_concepts *c, const rh_pass *pass, rh_error *err)
 {
@@ -246,9 +239,9 @@ static rh_status run_pass(rh_concepts *c, rh_jobs *j, int32_t *culprit, rh_error
     status = rh_pass_plan(&pass, &o, err);
     if (!status) status = announce(c, &pass, err);
     if (status || !pass.n_prompts) goto done;
-    double start = now();
+    double start = rh_seconds();
     status = rh_pass_run(&pass, c->model, &o, &resumed, err);
-    double seconds = now() - start;
+    double seconds = rh_seconds() - start;
     c->stats.seconds += seconds;
     c->stats.resumed_prompts = resumed;
     if (status) goto done;

@@ -64,7 +64,7 @@ static rh_status among_all(float *out, rh_sae_actor *a, int32_t feature, const f
 static double activate(const rh_sae *s, int32_t i, double p)
 {
     double v = p + s->b_enc[i];
-    if (s->facts.kind == RH_SAE_JUMPRELU ? !(v > s->threshold[i]) : !(v > 0)) return 0;
+    if (!rh_sae_passes(s, i, v)) return 0;
     if (s->facts.kind == RH_SAE_GATED) v = p * s->gain[i] + s->b_mag[i];
     return v > 0 ? v : 0;
 }

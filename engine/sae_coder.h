@@ -2,9 +2,8 @@
 #ifndef RH_ENGINE_SAE_CODER_H
 #define RH_ENGINE_SAE_CODER_H
 
+#include "base/best.h"
 #include "engine/sae_internal.h"
-
-typedef struct rh_sae_best { float p; int32_t i; } rh_sae_best;
 
 struct rh_sae_coder {
     const rh_sae *s;
@@ -33,7 +32,7 @@ struct rh_sae_coder {
     float *skipped;         /* [block, d_out] */
     float *row;             /* [d_out] of W_dec */
     double *sum;            /* [d_out] */
-    rh_sae_best *best;      /* [k], or [rank] if that is more: a heap, the least on top */
+    rh_best *best;      /* [k], or [rank] if that is more: a heap, the least on top */
 };
 
 /* Filling a set, row by row: begin before a row's first feature, a->n++ after its last. */

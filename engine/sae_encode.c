@@ -114,32 +114,15 @@ void rh_sae_encoder_free(rh_sae_coder *c)
 
 /* ---- the k largest -------------------------------------------------------------------------- */
 
-/* Of equal values the one with the smaller index wins. */
-static bool worse(rh_sae_best a, rh_sae_best b) { return a.p != b.p ? a.p < b.p : a.i > b.i; }
-
-static void sink(rh_sae_best *heap, int32_t n, int32_t at)
-{
-    for (;;) {
-        int32_t least = at, l = 2 * at + 1;
-        if (l < n && worse(heap[l], heap[least])) least = l;
-        if (l + 1 < n && worse(heap[l + 1], heap[least])) least = l + 1;
-        if (least == at) return;
-        rh_sae_best t = heap[at];
-        heap[at] = heap[least];
-        heap[least] = t;
-        at = least;
-    }
-}
-
 /* heap [k] of the best, of which n are there: a heap from n = k on. */
-static void consider(rh_sae_best *heap, int32_t *n, int32_t k, rh_sae_best x)
+static void consider(rh_best *heap, int32_t *n, int32_t k, rh_best x)
 {
     if (*n < k) {
         heap[(*n)++] = x;
-        if (*n == k) for (int32_t j = k / 2; j-- > 0;) sink(heap, k, j);
-    } else if (worse(heap[0], x)) {
+        if (*n == k) rh_best_heap(heap, k);
+    } else if (rh_worse(heap[0], x)) {
         heap[0] = x;
-        sink(heap, k, 0);
+        rh_best_sink(heap, k, 0);
     }
 }
 
@@ -149,10 +132,9 @@ static float topk_value(const rh_sae *s, int32_t i, float p) { return (p + s->b_
 
 static rh_status add_if_above(rh_sae_active *a, const rh_sae *s, int32_t i, float p, rh_error *err)
 {
-    const rh_sae_kind kind = s->facts.kind;
     float v = p + s->b_enc[i];
-    if (kind == RH_SAE_JUMPRELU ? !(v > s->threshold[i]) : !(v > 0)) return RH_OK;
-    if (kind == RH_SAE_GATED) v = p * s->gain[i] + s->b_mag[i];
+    if (!rh_sae_passes(s, i, v)) return RH_OK;
+    if (s->facts.kind == RH_SAE_GATED) v = p * s->gain[i] + s->b_mag[i];
     return v > 0 ? rh_sae_active_add(a, i, v, err) : RH_OK;
 }
 
@@ -163,12 +145,12 @@ static rh_status add_topk(rh_sae_active *a, rh_sae_coder *c, const int32_t *row,
     int32_t have = 0;
     for (int32_t j = 0; j < n; j++) {
         const int32_t i = row ? row[j] : j;
-        consider(c->best, &have, k, (rh_sae_best){ topk_value(c->s, i, p[j]), i });
+        consider(c->best, &have, k, (rh_best){ topk_value(c->s, i, p[j]), i });
     }
     for (int32_t j = 0; j < n; j++) {
         const int32_t i = row ? row[j] : j;
-        const rh_sae_best x = { topk_value(c->s, i, p[j]), i };
-        if (x.p > 0 && (have < k || !worse(x, c->best[0]))) RH_TRY(rh_sae_active_add(a, i, x.p, err));
+        const rh_best x = { topk_value(c->s, i, p[j]), i };
+        if (x.p > 0 && (have < k || !rh_worse(x, c->best[0]))) RH_TRY(rh_sae_active_add(a, i, x.p, err));
     }
     return RH_OK;
 }
@@ -208,7 +190,7 @@ static rh_status guess(rh_sae_coder *c, int32_t n, rh_error *err)
         int32_t have = 0;
         for (int32_t i = 0; i < m; i++)
             consider(c->best, &have, c->rank,
-                     (rh_sae_best){ topk_value(c->s, c->sampled[i], c->guesses[(size_t)t * (size_t)m + (size_t)i]), c->sampled[i] });
+                     (rh_best){ topk_value(c->s, c->sampled[i], c->guesses[(size_t)t * (size_t)m + (size_t)i]), c->sampled[i] });
         const float last = have == c->rank ? c->best[0].p : 0;
         c->floor[t] = last > 0 ? last : 0;
     }

@@ -35,6 +35,12 @@ struct rh_sae {
 };
 
 /* sae.c: the bytes among the facts. */
+/* Is feature i active where its pre-activation, bias and all, is v? Of top-k's k it still has to be one. */
+static inline bool rh_sae_passes(const rh_sae *s, int32_t i, double v)
+{
+    return s->facts.kind == RH_SAE_JUMPRELU ? v > s->threshold[i] : v > 0;
+}
+
 void rh_sae_count_bytes(rh_sae *s);
 
 /* sae_place.c: which files, and what their names say. */

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "probes/axis.h"
 #include "probes/compare_runs.h"
 #include "probes/diagnose.h"
@@ -191,17 +191,10 @@ void rh_compare_report_free(rh_compare_report *r)
     free(r);
 }
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 rh_status rh_probe_compare(rh_compare_report **out, const rh_model *m, const rh_value *const *vectors, const char *const *labels,
                            int32_t n, const rh_compare_options *o, rh_error *err)
 {
-    double begun = seconds_now();
+    double begun = rh_seconds();
     rh_compare_runs c = {.m = m, .vectors = vectors, .n = n, .o = o};
     RH_TRY(check_vectors(&c, labels, err));
     c.r = rh_calloc(1, sizeof *c.r);
@@ -210,7 +203,7 @@ rh_status rh_probe_compare(rh_compare_report **out, const rh_model *m, const rh_
     if (!status) status = rh_compare_run(&c, err);
     if (!status) status = fill_layers(&c, err);
     if (!status) status = fill_pairs(&c, err);
-    c.r->seconds = seconds_now() - begun;
+    c.r->seconds = rh_seconds() - begun;
     rh_compare_runs_free(&c);
     if (status)
         rh_compare_report_free(c.r);

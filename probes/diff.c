@@ -2,20 +2,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "algebra/algebra.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "probes/diff_parts.h"
 
 const char *const RH_DIFF_POSITION_NAMES[RH_DIFF_POSITIONS] = {"last", "mean", "marked"};
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void rh_diff_report_free(rh_diff_report *r)
 {
@@ -180,7 +173,7 @@ rh_status rh_probe_diff(rh_diff_report **out, const rh_model *m, const rh_diff_o
     rh_diff_texts texts = {0};
     rh_diff_store store = {0};
     rh_str notes = {0};
-    double begun = now(), read, run;
+    double begun = rh_seconds(), read, run;
     rh_diff_report *r = rh_calloc(1, sizeof *r);
     rh_status status = r ? start(r, &texts, &notes, m, o, err) : rh_fail_nomem(err);
     if (!status && comm->rank == 0) {
@@ -191,14 +184,14 @@ rh_status rh_probe_diff(rh_diff_report **out, const rh_model *m, const rh_diff_o
         if (!status && store.done) announce_earlier(&store, o);
     }
     status = rh_comm_agree(comm, status, err);
-    read = now();
+    read = rh_seconds();
     if (!status) status = rh_diff_states(&store, &texts, r, m, o, comm, err);
-    run = now();
+    run = rh_seconds();
     if (!status && comm->rank == 0) {
         status = rh_diff_measure(r, &texts.design, &store, o->progress, o->progress_data, err);
         r->seconds_read = read - begun;
         r->seconds_run = run - read;
-        r->seconds_measure = now() - run;
+        r->seconds_measure = rh_seconds() - run;
         if (!status) status = finish(r, &notes, err);
         if (status != RH_ECANCELLED) rh_spill_remove(&store.file);
     }

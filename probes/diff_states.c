@@ -4,8 +4,8 @@
  * there are, each text is computed in the same company, and the numbers are the same. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "concepts/pass.h"
@@ -130,21 +130,14 @@ static rh_status store_chunk(rh_diff_store *store, const reader *x, const float 
     return RH_OK;
 }
 
-static double now(void)
-{
-    struct timespec t = {0};
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Syncing a disk takes time, so not after every chunk. */
 static rh_status mark(rh_diff_store *store, reader *x, bool at_once, rh_error *err)
 {
     enum { SECONDS = 5 };
-    if (x->filled == x->marked || (!at_once && now() - x->mark_time < SECONDS)) return RH_OK;
+    if (x->filled == x->marked || (!at_once && rh_seconds() - x->mark_time < SECONDS)) return RH_OK;
     RH_TRY(rh_spill_mark(&store->file, x->filled, err));
     x->marked = x->filled;
-    x->mark_time = now();
+    x->mark_time = rh_seconds();
     return RH_OK;
 }
 
@@ -189,7 +182,7 @@ rh_status rh_diff_states(rh_diff_store *store, const rh_diff_texts *t, const rh_
     double done = comm->rank == 0 ? (double)store->done : 0;
     if (!status) status = comm->sum(comm->self, &done, 1, err);
     x.filled = x.marked = (int64_t)done;
-    x.mark_time = now();
+    x.mark_time = rh_seconds();
     for (int64_t at = x.marked; at < t->design.n && !status; at += (int64_t)comm->size * x.chunk)
         status = run_round(store, &x, comm->size > 1 ? all : x.rows, at, comm, err);
     if (comm->rank == 0) {

@@ -5,9 +5,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/rng.h"
 #include "concepts/feature_notes.h"
@@ -257,13 +257,6 @@ static rh_status save(const run *r, rh_error *err)
     return status;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static bool go_on(const run *r)
 {
     int64_t read, all, total = r->o->max_tokens;
@@ -275,7 +268,7 @@ static bool go_on(const run *r)
 
 static rh_status read_corpus(run *r, rh_error *err)
 {
-    double saved = now();
+    double saved = rh_seconds();
     while (!r->corpus_ends) {
         RH_TRY(fill_batch(r, err));
         if (r->n_windows) RH_TRY(run_batch(r, err));
@@ -283,9 +276,9 @@ static rh_status read_corpus(run *r, rh_error *err)
             RH_TRY(save(r, err));
             return rh_fail(err, RH_ECANCELLED, "interrupted after %lld tokens", (long long)r->p->tokens);
         }
-        if (now() - saved < r->o->save_seconds) continue;
+        if (rh_seconds() - saved < r->o->save_seconds) continue;
         RH_TRY(save(r, err));
-        saved = now();
+        saved = rh_seconds();
     }
     return r->p->tokens ? RH_OK : rh_fail(err, RH_EVALUE, "the corpus has no token to read");
 }

@@ -6,19 +6,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "probes/axis.h"
 #include "probes/diagnose.h"
 #include "probes/experiment.h"
 #include "probes/geometry.h"
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* ---- what is run ------------------------------------------------------------------------------ */
 
@@ -345,7 +338,7 @@ rh_status rh_probe_steer(rh_steer_report **out, const rh_model *m, const rh_eval
                          const char *expression, const char *prompt, const rh_steer_options *o,
                          rh_diags *diags, rh_error *err)
 {
-    double start = seconds_now();
+    double start = rh_seconds();
     rh_steer_options options = *o;
     rh_experiment x = {.m = m, .e = e, .o = &options};
     if (options.top_tokens < 0) options.top_tokens = 8;
@@ -356,7 +349,7 @@ rh_status rh_probe_steer(rh_steer_report **out, const rh_model *m, const rh_eval
     if (!status) status = describe_geometry(report, e, err);
     if (!status) status = run_experiment(report, &x, err);
     if (!status) status = add_notes(report, &x, err);
-    report->seconds_run = seconds_now() - start;
+    report->seconds_run = rh_seconds() - start;
     experiment_free(&x);
     if (status)
         rh_steer_report_free(report);

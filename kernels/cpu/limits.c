@@ -2,9 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "kernels/cpu/limits.h"
+#include "base/clock.h"
 
 /* What this machine can do at best, so that a speed can be given as a share of it. Each
  * measurement is short, repeated, and the best taken: other work only ever makes it slower. */
@@ -55,26 +55,19 @@ static const rh_cpu_peaks *peaks_of(rh_isa isa)
     }
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* 10^9 operations a second, all threads at once */
 static double peak(double (*run)(int64_t, float *), int threads)
 {
     double best = 0;
     float sink = 0;
     int64_t rounds = 1000;
-    double ops = run(rounds, &sink), start = seconds();
+    double ops = run(rounds, &sink), start = rh_seconds();
     if (ops == 0) return 0;
     run(rounds, &sink);
-    double once = seconds() - start;
+    double once = rh_seconds() - start;
     if (once > 0) rounds = (int64_t)((double)rounds * PEAK_MICROSECONDS * 1e-6 / once) + 1;
     for (int i = 0; i < PEAKS; i++) {
-        start = seconds();
+        start = rh_seconds();
 #pragma omp parallel num_threads(threads)
         {
             float mine = sink;
@@ -82,7 +75,7 @@ static double peak(double (*run)(int64_t, float *), int threads)
 #pragma omp atomic
             sink += mine * 0;
         }
-        double speed = ops * (double)rounds * threads / (seconds() - start) * 1e-9;
+        double speed = ops * (double)rounds * threads / (rh_seconds() - start) * 1e-9;
         if (speed > best) best = speed;
     }
     return best;
@@ -94,11 +87,11 @@ static double read_speed(uint64_t (*read)(const uint64_t *, size_t), const uint6
     double best = 0;
     uint64_t sum = 0;
     for (int i = 0; i < READS; i++) {
-        double start = seconds();
+        double start = rh_seconds();
 #pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : sum)
         for (size_t at = 0; at < READ_BYTES / PART; at++)
             sum += read(p + at * (PART / sizeof *p), PART / sizeof *p);
-        double speed = READ_BYTES / (seconds() - start) * 1e-9;
+        double speed = READ_BYTES / (rh_seconds() - start) * 1e-9;
         if (speed > best && sum + 1 != 0) best = speed;
     }
     return best;

@@ -1,6 +1,6 @@
 #include <omp.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "kernels/cpu/cpu.h"
 
 /* All threads of the backend come from here: an OpenMP team that takes the items of a job one
@@ -14,16 +14,9 @@
 
 static const double STALL = 1e-3, PATIENCE = 25, LONGEST_PAUSE = 0.5; /* seconds; times; seconds */
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int team_size(rh_cpu *c)
 {
-    if (c->team < c->head.threads && seconds() >= c->team_pause_end) c->team = c->head.threads;
+    if (c->team < c->head.threads && rh_seconds() >= c->team_pause_end) c->team = c->head.threads;
     return c->team;
 }
 
@@ -42,15 +35,15 @@ void rh_cpu_run(rh_cpu *c, int32_t n, rh_cpu_work work, void *job)
         for (int32_t i = 0; i < n; i++) work(job, i, 0);
         return;
     }
-    double start = seconds(), worked = 0;
+    double start = rh_seconds(), worked = 0;
 #pragma omp parallel num_threads(threads)
     {
         int me = omp_get_thread_num();
-        double from = me ? 0 : seconds();
+        double from = me ? 0 : rh_seconds();
 #pragma omp for schedule(dynamic) nowait
         for (int32_t i = 0; i < n; i++) work(job, i, me);
-        if (!me) worked = seconds() - from;
+        if (!me) worked = rh_seconds() - from;
     }
-    double end = seconds();
+    double end = rh_seconds();
     note_wait(c, end - start - worked, worked, end);
 }
