@@ -51,7 +51,7 @@ static void nearest(const bench *b)
     rh_sae_match best[50];
     rh_error err;
     int32_t n;
-    check(rh_sae_near(best, &n, b->sae, false, (const float *)b->rows.data, 50, false, b->threads, &err), &err);
+    check(rh_sae_near(best, &n, b->sae, false, (const float *)b->rows.data, 50, false, b->backend, &err), &err);
 }
 
 static double best_of(const bench *b, rh_sae_coder *c, int32_t n)

@@ -384,3 +384,14 @@ void cli_options_help(rh_str *out, const cli_option *options, size_t n, int widt
         cli_wrap(out, o->help, COLUMN, w, width);
     }
 }
+
+rh_status cli_corpus_paths(const char ***out, int32_t *n, const cli_texts *corpus, const char *const *more, size_t n_more, rh_error *err)
+{
+    const size_t all = corpus->n + n_more;
+    const char **paths = rh_calloc(all, sizeof *paths);
+    if (!paths) return rh_fail_nomem(err);
+    for (size_t i = 0; i < all; i++) paths[i] = i < corpus->n ? corpus->items[i] : more[i - corpus->n];
+    *out = paths;
+    *n = (int32_t)all;
+    return RH_OK;
+}

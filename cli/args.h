@@ -64,4 +64,7 @@ const char *cli_nearest(const char *word, const void *names, size_t n, size_t st
 bool cli_number(double *out, const char *text, size_t len);
 bool cli_integer(int64_t *out, const char *text, size_t len);
 
+/* A corpus's files: those of --corpus and the words behind it. Borrowed; free(*out). */
+rh_status cli_corpus_paths(const char ***out, int32_t *n, const cli_texts *corpus, const char *const *more, size_t n_more, rh_error *err);
+
 #endif

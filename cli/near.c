@@ -110,11 +110,11 @@ static void answer_text(rh_str *out, const answer *a)
     if (a->sum) sum_text(out, a->sum);
 }
 
-static rh_status find(matches *out, cli *c, const rh_sae *s, bool encoder, const float *v, const near_flags *f, rh_error *err)
+static rh_status find(matches *out, rh_backend *be, const rh_sae *s, bool encoder, const float *v, const near_flags *f, rh_error *err)
 {
     out->items = rh_calloc((size_t)f->top, sizeof *out->items);
     if (!out->items) return rh_fail_nomem(err);
-    return rh_sae_near(out->items, &out->n, s, encoder, v, f->top, f->sign, c->common.threads, err);
+    return rh_sae_near(out->items, &out->n, s, encoder, v, f->top, f->sign, be, err);
 }
 
 /* Where the SAE is: it says so itself, or the vector has the one layer. */
@@ -165,14 +165,17 @@ static rh_status show(cli *c, const rh_sae *s, const cli_expression *e, const rh
                        !value ? "an action" : value->kind == RH_VALUE_SCALAR ? "a scalar" : "a span");
     RH_TRY(at_site(&v, value->vector, s, err));
     a.norm = rh_norm(v, k->d_out);
-    rh_status status = find(&a.decoder, c, s, false, v, f, err);
+    rh_backend *be = NULL;
+    rh_status status = rh_backend_for(&be, &settings, err);
+    if (!status) status = find(&a.decoder, be, s, false, v, f, err);
     /* A transcoder reads at another site than it writes. */
-    if (!status && !k->transcoder) status = find(&a.encoder, c, s, true, v, f, err);
+    if (!status && !k->transcoder) status = find(&a.encoder, be, s, true, v, f, err);
     if (!status && f->decompose) status = rh_decompose(&sum, s, v, f->decompose, f->sign, &settings, err);
     if (f->decompose) a.sum = &sum;
     if (!status) status = rh_sae_check(s, err);
     if (!status) status = print(c, &a, e, m, s, v, f, path, err);
     rh_decomposition_free(&sum);
+    rh_backend_free(be);
     free(a.decoder.items);
     free(a.encoder.items);
     return status;

@@ -19,14 +19,8 @@ typedef struct watch { cli *c; double drawn; bool said_resumed; } watch;
 
 rh_status cli_sae_corpus(const char ***out, int32_t *n, cli *c, const cli_args *args, size_t first, const cli_sae_flags *f, rh_error *err)
 {
-    const size_t all = f->corpus.n + (args->n > first ? args->n - first : 0);
     if (!f->corpus.n) return rh_hinted(cli_wrong(c, err, "sae %s needs texts to read", args->items[0]), err, "--corpus FILE…");
-    const char **paths = rh_calloc(all, sizeof *paths);
-    if (!paths) return rh_fail_nomem(err);
-    for (size_t i = 0; i < all; i++) paths[i] = i < f->corpus.n ? f->corpus.items[i] : args->items[first + i - f->corpus.n];
-    *out = paths;
-    *n = (int32_t)all;
-    return RH_OK;
+    return cli_corpus_paths(out, n, &f->corpus, args->items + first, args->n > first ? args->n - first : 0, err);
 }
 
 rh_status cli_sae_site(int32_t *layer, rh_hook *hook, cli *c, const char *text, rh_error *err)
@@ -67,7 +61,7 @@ static void line(watch *w, const rh_sae_progress *p)
 static bool progress(void *data, const rh_sae_progress *p)
 {
     watch *w = data;
-    const double now = cli_seconds();
+    const double now = rh_seconds();
     if (p->resumed && !w->said_resumed) {
         cli_note(w->c, "going on from the checkpoint: %lld of %lld tokens were learned from", (long long)p->resumed, (long long)p->total);
         w->said_resumed = true;
@@ -81,19 +75,18 @@ static bool progress(void *data, const rh_sae_progress *p)
 
 /* ---- options ---------------------------------------------------------------------------------------- */
 
-static rh_status options(rh_sae_training *t, cli *c, const cli_sae_flags *f, const rh_model *m, rh_error *err)
+/* What flags and model leave to choose; the site is there. */
+static void options(rh_sae_training *t, const cli *c, const cli_sae_flags *f, const rh_model *m)
 {
     enum { BUFFER_BYTES = 1 << 30 };
-    rh_sae_training_default(t);
-    RH_TRY(cli_sae_site(&t->layer, &t->hook, c, f->site, err));
     const int32_t d = rh_model_width(m, t->hook);
     t->width = f->width ? f->width : 8 * d;
     t->k = f->k;
     t->jumprelu = f->arch == 1;
-    t->bf16 = f->products == 2 || (!f->products && !m->backend->exact && !strcmp(m->backend->ops->name, "cpu/avx512"));
+    t->bf16 = f->products == 2 || (!f->products && !m->backend->exact && m->backend->bf16);
     t->seed = c->common.seed;
     t->threads = c->common.threads;
-    t->clock = cli_seconds;
+    t->clock = rh_seconds;
     if (f->tokens > 0) t->tokens = (int64_t)f->tokens;
     if (f->batch) t->batch = f->batch;
     if (f->context) t->context = f->context;
@@ -105,7 +98,6 @@ static rh_status options(rh_sae_training *t, cli *c, const cli_sae_flags *f, con
     if (f->save_every > 0) t->save_seconds = f->save_every;
     if (f->buffer) t->buffer = f->buffer;
     while (!f->buffer && t->buffer > t->batch && rh_state_buffer_bytes(d, t->buffer) > BUFFER_BYTES) t->buffer /= 2;
-    return RH_OK;
 }
 
 static rh_status report(cli *c, const char *dir, const rh_sae_training *t, const rh_sae_progress *p, rh_error *err)
@@ -155,7 +147,7 @@ rh_status cli_sae_train(cli *c, const cli_args *args, const cli_sae_flags *f, rh
     RH_TRY(cli_sae_site(&t.layer, &t.hook, c, f->site, err));
     RH_TRY(cli_sae_corpus(&corpus, &n, c, args, 2, f, err));
     rh_status status = cli_open_model(&m, c, args->items[1], false, err);
-    if (!status) status = options(&t, c, f, m, err);
+    if (!status) options(&t, c, f, m);
     t.corpus = corpus;
     t.n_corpus = n;
     if (!status) status = train(c, m, &t, f, err);

@@ -49,15 +49,14 @@ static void say(const job *j, const rh_corpus *corpus, int64_t resumed)
 static rh_status read_corpus(job *j, const char *const *more, int n_more, rh_error *err)
 {
     const test_flags *f = j->f;
-    const size_t n = f->corpus.n + (size_t)n_more;
     int64_t resumed = 0;
     const rh_pages_options o = {.context = f->context, .max_tokens = f->max_tokens, .save_seconds = 30, .cache_dir = j->cache_dir, .progress = cli_progress,
                                 .progress_data = j->c, .resumed = &resumed};
     rh_corpus *corpus = NULL;
-    const char **paths = rh_calloc(n, sizeof *paths);
-    if (!paths) return rh_fail_nomem(err);
-    for (size_t i = 0; i < n; i++) paths[i] = i < f->corpus.n ? f->corpus.items[i] : more[i - f->corpus.n];
-    rh_status status = rh_corpus_open(&corpus, paths, (int)n, err);
+    const char **paths = NULL;
+    int32_t n = 0;
+    RH_TRY(cli_corpus_paths(&paths, &n, &f->corpus, more, (size_t)n_more, err));
+    rh_status status = rh_corpus_open(&corpus, paths, n, err);
     if (!status) status = rh_pages_run(&j->pages, j->m, j->sae, &j->seat, corpus, &o, err);
     if (status == RH_ECANCELLED && j->cache_dir) rh_hint(err, "what is read so far is kept; the same command goes on from there");
     if (!status) say(j, corpus, resumed);
@@ -129,6 +128,8 @@ static rh_status work(job *j, const cli_args *args, rh_error *err)
     const test_flags *f = j->f;
     const char *const *rest = args->items + 2;
     const bool corpus = f->corpus.n > 0, texts = !corpus && args->n > 2;
+    if (texts && f->all) return cli_wrong(j->c, err, "--all shows what a corpus said of every feature, and takes no text");
+    if (texts && f->auto_label) return cli_wrong(j->c, err, "--auto-label takes its words from a corpus, and takes no text");
     RH_TRY(cli_open_model(&j->m, j->c, args->items[0], false, err));
     RH_TRY(cli_features_read(&j->features, j->c, j->m, args->items[1], f->book, err));
     RH_TRY(rh_sae_open(&j->sae, j->features.path, corpus || texts ? RH_SAE_ENCODE : RH_SAE_ROWS, err));
@@ -140,8 +141,6 @@ static rh_status work(job *j, const cli_args *args, rh_error *err)
     if (!texts && !corpus && !j->features.n && !f->all && !f->auto_label)
         return rh_hinted(cli_wrong(j->c, err, "test needs a feature, --all, or a corpus"), err, "%s[3]", args->items[1]);
     if (f->all && j->features.n) return cli_wrong(j->c, err, "--all shows every feature: leave out the brackets");
-    if (texts && f->all) return cli_wrong(j->c, err, "--all shows what a corpus said of every feature, and takes no text");
-    if (texts && f->auto_label) return cli_wrong(j->c, err, "--auto-label takes its words from a corpus, and takes no text");
     if (corpus) RH_TRY(read_corpus(j, rest, (int)args->n - 2, err));
     else if (!texts) RH_TRY(stored(j, err));
     RH_TRY(fill(j, rest, texts ? (int32_t)args->n - 2 : 0, err));

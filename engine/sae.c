@@ -38,7 +38,7 @@ void rh_sae_count_bytes(rh_sae *s)
     const int per_feature = 1 + f->has_threshold + (f->kind == RH_SAE_GATED ? 3 : 0);
     const size_t vectors = ((size_t)f->d_sae * (size_t)per_feature + (size_t)f->d_out) * sizeof(float);
     const size_t norms = f->rescale ? (size_t)f->d_sae * sizeof(float) : 0;
-    f->encode_bytes += vectors + norms + (rh_sae_screened(f) ? rh_cpu_screen_bytes(f->d_sae, f->d_in) : 0);
+    f->encode_bytes += vectors + norms + (rh_sae_screened(f) ? rh_screen_bytes(f->d_sae, f->d_in) : 0);
     f->owned += (s->b_enc ? vectors : 0) + (s->norms ? norms : 0);
 }
 

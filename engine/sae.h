@@ -123,9 +123,9 @@ typedef struct rh_sae_match { int32_t index; double cosine, norm; } rh_sae_match
 
 /* The n_top rows of W_dec (or, encoder, of W_enc) nearest to v by cosine, the nearest first; as many as there are
  * features, if that is less; *n_out says how many. v [d_out] or [d_in], finite, not zero. The matrix is read once,
- * in float32; what is kept is computed again in double. threads 0: one a processor. sign: by |cosine|. */
+ * in float32, by the backend; what is kept is computed again in double. sign: by |cosine|. */
 rh_status rh_sae_near(rh_sae_match *out, int32_t *n_out, const rh_sae *s, bool encoder, const float *v, int32_t n_top,
-                      bool sign, int threads, rh_error *err);
+                      bool sign, rh_backend *be, rh_error *err);
 
 /* Saved as SAELens does, in float32: path is a folder (cfg.json and sae_weights.safetensors are written
  * there), or a .safetensors file that holds the configuration too. Atomic, file by file.

@@ -53,7 +53,7 @@ static rh_status exact(rh_sae_match *x, const rh_sae *s, bool encoder, const flo
 }
 
 rh_status rh_sae_near(rh_sae_match *out, int32_t *n_out, const rh_sae *s, bool encoder, const float *v, int32_t n_top,
-                      bool sign, int threads, rh_error *err)
+                      bool sign, rh_backend *be, rh_error *err)
 {
     const rh_sae_matrix *m = encoder ? &s->encoder : &s->decoder;
     const int32_t n = n_top < m->rows - SPARE ? n_top + SPARE : m->rows;
@@ -63,8 +63,7 @@ rh_status rh_sae_near(rh_sae_match *out, int32_t *n_out, const rh_sae *s, bool e
         return rh_fail(err, RH_EVALUE, "the vector is %s, and has no direction", square == 0 ? "zero" : "not finite");
     float *score = rh_calloc((size_t)m->rows, sizeof *score), *row = rh_calloc((size_t)m->cols, sizeof *row);
     rh_sae_match *best = rh_calloc((size_t)n, sizeof *best);
-    rh_backend *be = NULL;
-    rh_status status = score && row && best ? rh_backend_cpu(&be, RH_ISA_BEST, threads, false, err) : rh_fail_nomem(err);
+    rh_status status = score && row && best ? RH_OK : rh_fail_nomem(err);
     if (!status) status = be->ops->cosines(be, score, m->data, m->dtype, m->rows, m->cols, m->turned, v, err);
     if (!status) {
         const int32_t have = pick(best, n, score, m->rows, sign);
@@ -73,7 +72,6 @@ rh_status rh_sae_near(rh_sae_match *out, int32_t *n_out, const rh_sae *s, bool e
         *n_out = have < n_top ? have : n_top;
         if (!status) memcpy(out, best, (size_t)*n_out * sizeof *out);
     }
-    rh_backend_free(be);
     free(score);
     free(row);
     free(best);

@@ -169,9 +169,10 @@ struct rh_backend { /* the head every backend's context begins with */
     const rh_ops *ops;
     bool exact;
     int threads;
+    bool bf16; /* products of bf16 are its fastest of floats */
 };
 
-size_t rh_cpu_screen_bytes(int32_t rows, int32_t cols); /* that a screen holds on a CPU */
+size_t rh_screen_bytes(int32_t rows, int32_t cols); /* that a screen holds on a CPU */
 
 /* CPU features that a backend may use, best first; RH_ISA_BEST takes what CPUID offers. */
 typedef enum rh_isa { RH_ISA_GENERIC = 0, RH_ISA_AVX2, RH_ISA_AVX512, RH_ISA_BEST } rh_isa;

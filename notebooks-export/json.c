@@ -74,6 +74,19 @@ json_t *rh_json_feature(rh_json *j, int32_t feature, const char *label)
     return o;
 }
 
+json_t *rh_json_scored(rh_json *j, const rh_token_change *t, int32_t n, const char *key)
+{
+    json_t *a = rh_json_array(j);
+    for (int32_t i = 0; i < n; i++) {
+        json_t *one = rh_json_object(j);
+        rh_json_integer(j, one, "id", t[i].id);
+        rh_json_text(j, one, "piece", t[i].piece);
+        rh_json_number(j, one, key, t[i].after);
+        rh_json_push(j, a, one);
+    }
+    return a;
+}
+
 void rh_json_notes(rh_json *j, json_t *object, const char *notes)
 {
     json_t *a = rh_json_array(j);

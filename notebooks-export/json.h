@@ -22,6 +22,8 @@ void rh_json_bool(rh_json *j, json_t *object, const char *key, bool x);
 /* {"layer", "hook"}; layer null for a constant */
 void rh_json_place(rh_json *j, json_t *object, int32_t layer, rh_hook hook);
 json_t *rh_json_feature(rh_json *j, int32_t feature, const char *label);       /* {"feature", "label"} */
+/* [{"id", "piece", KEY: after}] */
+json_t *rh_json_scored(rh_json *j, const rh_token_change *t, int32_t n, const char *key);
 void rh_json_notes(rh_json *j, json_t *object, const char *notes);             /* array of lines */
 void rh_json_geometry(rh_json *j, json_t *object, const rh_geometry *g, int32_t n);
 

@@ -55,19 +55,6 @@ static json_t *contexts(rh_json *j, const rh_page_context *c, int32_t n)
     return a;
 }
 
-static json_t *logits(rh_json *j, const rh_token_change *t, int32_t n)
-{
-    json_t *a = rh_json_array(j);
-    for (int32_t i = 0; i < n; i++) {
-        json_t *one = rh_json_object(j);
-        rh_json_integer(j, one, "id", t[i].id);
-        rh_json_text(j, one, "piece", t[i].piece);
-        rh_json_number(j, one, "logit", t[i].after);
-        rh_json_push(j, a, one);
-    }
-    return a;
-}
-
 static json_t *page(rh_json *j, const rh_feature_page *p)
 {
     json_t *o = rh_json_object(j), *bins = rh_json_array(j);
@@ -88,8 +75,8 @@ static json_t *page(rh_json *j, const rh_feature_page *p)
     rh_json_set(j, o, "top", contexts(j, p->top, p->n_top));
     rh_json_set(j, o, "samples", contexts(j, p->samples, p->n_samples));
     if (p->has_logits) {
-        rh_json_set(j, o, "raises", logits(j, p->logits.up, p->logits.n_up));
-        rh_json_set(j, o, "lowers", logits(j, p->logits.down, p->logits.n_down));
+        rh_json_set(j, o, "raises", rh_json_scored(j, p->logits.up, p->logits.n_up, "logit"));
+        rh_json_set(j, o, "lowers", rh_json_scored(j, p->logits.down, p->logits.n_down, "logit"));
     }
     return o;
 }

@@ -49,27 +49,14 @@ static void set_cosines(rh_json *j, json_t *o, const rh_vec_report *r)
     rh_json_set(j, o, "cosines", a);
 }
 
-static json_t *scored(rh_json *j, const rh_token_change *t, int32_t n)
-{
-    json_t *a = rh_json_array(j);
-    for (int32_t i = 0; i < n; i++) {
-        json_t *one = rh_json_object(j);
-        rh_json_integer(j, one, "id", t[i].id);
-        rh_json_text(j, one, "piece", t[i].piece);
-        rh_json_number(j, one, "projection", t[i].after);
-        rh_json_push(j, a, one);
-    }
-    return a;
-}
-
 static void set_nearest(rh_json *j, json_t *o, const rh_vec_report *r)
 {
     json_t *a = rh_json_array(j);
     for (int32_t i = 0; i < r->n_nearest; i++) {
         json_t *one = rh_json_object(j);
         rh_json_place(j, one, r->nearest[i].layer, r->hook);
-        rh_json_set(j, one, "up", scored(j, r->nearest[i].up, r->nearest[i].n_up));
-        rh_json_set(j, one, "down", scored(j, r->nearest[i].down, r->nearest[i].n_down));
+        rh_json_set(j, one, "up", rh_json_scored(j, r->nearest[i].up, r->nearest[i].n_up, "projection"));
+        rh_json_set(j, one, "down", rh_json_scored(j, r->nearest[i].down, r->nearest[i].n_down, "projection"));
         rh_json_push(j, a, one);
     }
     rh_json_set(j, o, "nearest", a);

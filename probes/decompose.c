@@ -26,10 +26,10 @@ static bool chosen(const rh_decomposition *d, int32_t feature)
 
 /* The nearest row that is not there yet; -1: none lies towards what is left. */
 static rh_status choose(int32_t *out, rh_sae_match *near, const rh_decomposition *d, const rh_sae *s, const rh_pursuit *p,
-                        bool sign, int threads, rh_error *err)
+                        bool sign, rh_backend *be, rh_error *err)
 {
     int32_t n = 0;
-    RH_TRY(rh_sae_near(near, &n, s, false, rh_pursuit_residual(p), d->n + 1, sign, threads, err));
+    RH_TRY(rh_sae_near(near, &n, s, false, rh_pursuit_residual(p), d->n + 1, sign, be, err));
     *out = -1;
     for (int32_t i = 0; i < n && *out < 0; i++)
         if (!chosen(d, near[i].index) && (sign ? fabs(near[i].cosine) : near[i].cosine) > NOTHING) *out = near[i].index;
@@ -37,12 +37,12 @@ static rh_status choose(int32_t *out, rh_sae_match *near, const rh_decomposition
 }
 
 static rh_status steps(rh_decomposition *d, rh_pursuit *p, rh_sae_match *near, float *row, const rh_sae *s, int32_t k, bool sign,
-                       const rh_settings *settings, rh_error *err)
+                       rh_backend *be, const rh_settings *settings, rh_error *err)
 {
     d->norm = rh_pursuit_residual_norm(p);
     while (d->n < k && (d->n == 0 || rh_pursuit_residual_norm(p) > NOTHING * d->norm)) {
         int32_t feature;
-        RH_TRY(choose(&feature, near, d, s, p, sign, settings->threads, err));
+        RH_TRY(choose(&feature, near, d, s, p, sign, be, err));
         if (feature < 0) break;
         RH_TRY(rh_sae_decoder_row(row, s, feature, err));
         rh_status status = rh_pursuit_add(p, row, err);
@@ -70,7 +70,10 @@ rh_status rh_decompose(rh_decomposition *out, const rh_sae *s, const float *v, i
     d.residual = rh_calloc((size_t)k, sizeof *d.residual);
     bool room = near && row && d.feature && d.coefficient && d.residual;
     rh_status status = room ? rh_pursuit_new(&p, v, width, k, !sign, err) : rh_fail_nomem(err);
-    if (!status) status = steps(&d, p, near, row, s, k, sign, settings, err);
+    rh_backend *be = NULL;
+    if (!status) status = rh_backend_for(&be, settings, err);
+    if (!status) status = steps(&d, p, near, row, s, k, sign, be, settings, err);
+    rh_backend_free(be);
     rh_pursuit_free(p);
     free(near);
     free(row);

@@ -10,25 +10,12 @@
 
 /* ---- the report ---------------------------------------------------------------------------------- */
 
-static void track_free(rh_watch_track *t)
-{
-    for (int32_t i = 0; t->tokens && i < t->n; i++) free(t->tokens[i].text);
-    free(t->tokens);
-    free(t->label);
-}
-
-static void changes_free(rh_token_change *t, int32_t n)
-{
-    for (int32_t i = 0; t && i < n; i++) free(t[i].piece);
-    free(t);
-}
-
 static void page_free(rh_feature_page *p)
 {
-    for (int32_t i = 0; p->top && i < p->n_top; i++) track_free(&p->top[i].track);
-    for (int32_t i = 0; p->samples && i < p->n_samples; i++) track_free(&p->samples[i].track);
-    changes_free(p->logits.up, p->logits.n_up);
-    changes_free(p->logits.down, p->logits.n_down);
+    for (int32_t i = 0; p->top && i < p->n_top; i++) rh_watch_track_free(&p->top[i].track);
+    for (int32_t i = 0; p->samples && i < p->n_samples; i++) rh_watch_track_free(&p->samples[i].track);
+    rh_token_changes_free(p->logits.up, p->logits.n_up);
+    rh_token_changes_free(p->logits.down, p->logits.n_down);
     free(p->top);
     free(p->samples);
     free(p->bins);
@@ -39,7 +26,7 @@ void rh_test_report_free(rh_test_report *r)
 {
     if (!r) return;
     for (int32_t i = 0; r->pages && i < r->n_pages; i++) page_free(&r->pages[i]);
-    for (int32_t i = 0; r->tracks && i < r->n_tracks; i++) track_free(&r->tracks[i]);
+    for (int32_t i = 0; r->tracks && i < r->n_tracks; i++) rh_watch_track_free(&r->tracks[i]);
     for (int32_t i = 0; r->lines && i < r->n_lines; i++) {
         free(r->lines[i].label);
         free(r->lines[i].words);

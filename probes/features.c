@@ -7,7 +7,7 @@
 
 /* An SAE that some action of the run can reach. */
 typedef struct reached { int32_t index; rh_concept_sae sae; const rh_sae *encoder; int32_t width; } reached;
-typedef struct reading { const rh_experiment *x; reached *saes; int32_t n; size_t width; } reading;
+typedef struct reading { const rh_experiment *x; reached *saes; int32_t n; size_t width; rh_sae_coder **coders; /* by index */ } reading;
 
 static bool reaches(const rh_experiment *x, int32_t run, const rh_concept_sae *s)
 {
@@ -61,20 +61,12 @@ static rh_status read_states(float *states, const reading *r, int32_t run, rh_er
     return status;
 }
 
-static rh_status compare(rh_switches *out, const rh_experiment *x, const reached *s, const float *before, const float *after, int32_t n,
-                         rh_error *err)
+/* The first token's states are like no others. A coder serves all runs: to lay out a wide encoder takes longer than what is read. */
+static rh_status compare(rh_switches *out, reading *r, const reached *s, const float *before, const float *after, int32_t n, rh_error *err)
 {
-    rh_sae_coder *coder = NULL;
-    rh_sae_active a = {0}, b = {0};
-    RH_TRY(rh_switches_new(out, rh_sae_about(s->encoder)->d_sae, err));
-    rh_status status = rh_sae_coder_new(&coder, s->encoder, x->m->backend, err);
-    if (!status) status = rh_sae_encode(&b, coder, before, n, err);
-    if (!status) status = rh_sae_encode(&a, coder, after, n, err);
-    if (!status) rh_switches_add(out, &b, &a, n > 1); /* the first token's states are like no others */
-    rh_sae_active_free(&a);
-    rh_sae_active_free(&b);
-    rh_sae_coder_free(coder);
-    return status;
+    rh_sae_coder **coder = &r->coders[s->index];
+    if (!*coder) RH_TRY(rh_sae_coder_new(coder, s->encoder, r->x->m->backend, err));
+    return rh_switches_between(out, *coder, rh_sae_about(s->encoder)->d_sae, before, after, n, n > 1, err);
 }
 
 static rh_status add_labels(rh_feature_switch *list, int32_t n, rh_concepts *c, int32_t sae, rh_error *err)
@@ -112,7 +104,7 @@ static rh_status look_at(rh_steer_run *run, reading *r, int32_t which, rh_error 
     size_t at = 0;
     for (int32_t k = 0; k < r->n && !status; k++) {
         rh_switches w = {0};
-        status = compare(&w, r->x, &r->saes[k], states + at, states + n * r->width + at, (int32_t)n, err);
+        status = compare(&w, r, &r->saes[k], states + at, states + n * r->width + at, (int32_t)n, err);
         if (!status) status = fill(&run->switches[run->n_switches++], &r->saes[k], &w, r->x->o, err);
         if (status == RH_EVALUE) status = RH_OK; /* a state that overflowed has no features; the report shows it otherwise */
         rh_switches_free(&w);
@@ -125,9 +117,12 @@ static rh_status look_at(rh_steer_run *run, reading *r, int32_t which, rh_error 
 rh_status rh_switched_features(rh_steer_run *runs, const rh_experiment *x, rh_error *err)
 {
     if (!x->o->concepts || x->o->top_features < 1 || !rh_concepts_n_saes(x->o->concepts)) return RH_OK;
-    reading r = {.x = x, .saes = rh_calloc((size_t)rh_concepts_n_saes(x->o->concepts), sizeof *r.saes)};
-    rh_status status = r.saes ? RH_OK : rh_fail_nomem(err);
+    const int32_t n = rh_concepts_n_saes(x->o->concepts);
+    reading r = {.x = x, .saes = rh_calloc((size_t)n, sizeof *r.saes), .coders = rh_calloc((size_t)n, sizeof *r.coders)};
+    rh_status status = r.saes && r.coders ? RH_OK : rh_fail_nomem(err);
     for (int32_t i = 1; i < x->n_runs && !status; i++) status = look_at(&runs[i], &r, i, err);
+    for (int32_t i = 0; r.coders && i < n; i++) rh_sae_coder_free(r.coders[i]);
+    free(r.coders);
     free(r.saes);
     return status;
 }

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "probes/experiment.h"
 #include "probes/switches.h"
 
@@ -22,13 +22,6 @@ typedef struct forecasting {
 
 double rh_forecast_precision(const rh_forecast_list *l) { return l->forecast ? (double)l->both / l->forecast : NAN; }
 double rh_forecast_recall(const rh_forecast_list *l) { return l->fact ? (double)l->both / l->fact : NAN; }
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void list_free(rh_forecast_feature *list, int32_t n)
 {
@@ -53,19 +46,6 @@ void rh_forecast_free(rh_forecast *f)
 
 /* ---- counting ----------------------------------------------------------------------------------- */
 
-/* Rows x [n, d] as they are and with s·v added; the first left out if asked. */
-static rh_status count(rh_switches *out, forecasting *f, const float *before, const float *after, int32_t n, int32_t first, rh_error *err)
-{
-    rh_sae_active b = {0}, a = {0};
-    rh_status status = rh_switches_new(out, rh_sae_about(f->s)->d_sae, err);
-    if (!status) status = rh_sae_encode(&b, f->coder, before, n, err);
-    if (!status) status = rh_sae_encode(&a, f->coder, after, n, err);
-    if (!status) rh_switches_add(out, &b, &a, first);
-    rh_sae_active_free(&a);
-    rh_sae_active_free(&b);
-    return status;
-}
-
 static rh_status forecast(forecasting *f, rh_error *err)
 {
     const int32_t n = f->prompt.n;
@@ -76,7 +56,7 @@ static rh_status forecast(forecasting *f, rh_error *err)
     const rh_reading r = {.ids = f->prompt.ids, .n = n, .n_prompt = n, .captures = &c, .n_captures = 1};
     rh_status status = rh_read(f->m, &r, 1, err);
     for (size_t i = 0; i < size; i++) x[size + i] = (float)(x[i] + f->o->strength * f->v[i % (size_t)f->d]);
-    if (!status) status = count(&f->said, f, x, x + size, n, 1, err);
+    if (!status) status = rh_switches_between(&f->said, f->coder, rh_sae_about(f->s)->d_sae, x, x + size, n, 1, err);
     free(x);
     return status;
 }
@@ -98,7 +78,7 @@ static rh_status look(forecasting *f, const rh_generation *g, rh_error *err)
                                  {.ids = ids, .n = n, .n_prompt = f->prompt.n, .actions = &f->action, .n_actions = 1, .captures = &c[1], .n_captures = 1}};
         status = rh_read(f->m, r, 2, err);
     }
-    if (!status) status = count(&f->fact, f, x, x + size, n, f->prompt.n, err);
+    if (!status) status = rh_switches_between(&f->fact, f->coder, rh_sae_about(f->s)->d_sae, x, x + size, n, f->prompt.n, err);
     free(ids);
     free(x);
     return status;
@@ -205,7 +185,7 @@ static rh_status check(const rh_model *m, const rh_sae *s, rh_hook hook, const r
 rh_status rh_forecast_make(rh_forecast **out, const rh_model *m, const rh_sae *s, int32_t layer, rh_hook hook, const float *v,
                            const char *expression, const char *prompt, const rh_forecast_options *o, rh_error *err)
 {
-    const double start = seconds_now();
+    const double start = rh_seconds();
     forecasting f = {.m = m, .s = s, .o = o, .v = v, .d = rh_sae_about(s)->d_in};
     RH_TRY(check(m, s, hook, o, err));
     rh_forecast *r = rh_calloc(1, sizeof *r);
@@ -225,7 +205,7 @@ rh_status rh_forecast_make(rh_forecast **out, const rh_model *m, const rh_sae *s
     rh_switches_free(&f.fact);
     rh_sae_coder_free(f.coder);
     rh_prompt_free(&f.prompt);
-    r->seconds = seconds_now() - start;
+    r->seconds = rh_seconds() - start;
     if (status) rh_forecast_free(r);
     else *out = r;
     return status;

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-static void changes_free(rh_token_change *c, int32_t n)
+void rh_token_changes_free(rh_token_change *c, int32_t n)
 {
     for (int32_t i = 0; c && i < n; i++) free(c[i].piece);
     free(c);
@@ -12,8 +12,8 @@ static void changes_free(rh_token_change *c, int32_t n)
 
 static void shift_free(rh_shift *s)
 {
-    changes_free(s->up, s->n_up);
-    changes_free(s->down, s->n_down);
+    rh_token_changes_free(s->up, s->n_up);
+    rh_token_changes_free(s->down, s->n_down);
 }
 
 static void strings_free(char **s, int32_t n)
@@ -22,13 +22,16 @@ static void strings_free(char **s, int32_t n)
     free(s);
 }
 
+void rh_watch_track_free(rh_watch_track *t)
+{
+    for (int32_t i = 0; t->tokens && i < t->n; i++) free(t->tokens[i].text);
+    free(t->tokens);
+    free(t->label);
+}
+
 static void watches_free(rh_watch_track *w, int32_t n)
 {
-    for (int32_t i = 0; w && i < n; i++) {
-        for (int32_t j = 0; w[i].tokens && j < w[i].n; j++) free(w[i].tokens[j].text);
-        free(w[i].tokens);
-        free(w[i].label);
-    }
+    for (int32_t i = 0; w && i < n; i++) rh_watch_track_free(&w[i]);
     free(w);
 }
 
@@ -94,8 +97,8 @@ void rh_vec_report_free(rh_vec_report *r)
     if (!r) return;
     for (int32_t i = 0; r->cosines && i < r->n_cosines; i++) free(r->cosines[i].name);
     for (int32_t i = 0; r->nearest && i < r->n_nearest; i++) {
-        changes_free(r->nearest[i].up, r->nearest[i].n_up);
-        changes_free(r->nearest[i].down, r->nearest[i].n_down);
+        rh_token_changes_free(r->nearest[i].up, r->nearest[i].n_up);
+        rh_token_changes_free(r->nearest[i].down, r->nearest[i].n_down);
     }
     free(r->cosines);
     free(r->nearest);

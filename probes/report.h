@@ -23,6 +23,7 @@ typedef struct rh_watch_track {
     double lo, hi;               /* over all runs, for one scale; position 0 left out */
     bool activation;
 } rh_watch_track;
+void rh_watch_track_free(rh_watch_track *t); /* what it holds */
 
 /* Of h on û at (layer, hook), over the prompt's tokens where the action acts (position 0 left out unless
  * it is the only one) and at the last prompt token. An action that leaves the prompt alone is measured
@@ -39,6 +40,7 @@ typedef struct rh_projection {
 } rh_projection;
 
 typedef struct rh_token_change { int32_t id; char *piece; double before, after; } rh_token_change; /* logits */
+void rh_token_changes_free(rh_token_change *c, int32_t n); /* NULL is fine */
 
 /* How the distribution of the token after `position` moved. */
 typedef struct rh_shift {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "probes/diagnose.h"
+#include "probes/experiment.h"
 
 void rh_search_report_free(rh_search_report *r)
 {
@@ -110,15 +111,11 @@ static rh_status seat_all(search *s, const char *const *paths, int32_t n, rh_err
 static rh_status run_model(const search *s, rh_error *err)
 {
     const int32_t n = s->r->n_tokens;
-    rh_session *session = NULL;
     int32_t *ids = rh_calloc((size_t)n, sizeof *ids);
     if (!ids) return rh_fail_nomem(err);
     for (int32_t i = 0; i < n; i++) ids[i] = s->tokens.items[i].id;
-    rh_step_input in = {.ids = ids, .n = n, .captures = s->captures, .n_captures = s->n_captures};
-    rh_status status = rh_session_new(&session, s->m, 1, n, err);
-    if (!status) status = rh_session_add(session, &in.seq, n, NULL, 0, err);
-    if (!status) status = rh_session_step(session, &in, 1, err);
-    rh_session_free(session);
+    const rh_reading text = {.ids = ids, .n = n, .n_prompt = n, .captures = s->captures, .n_captures = s->n_captures};
+    rh_status status = rh_read(s->m, &text, 1, err);
     free(ids);
     return status;
 }

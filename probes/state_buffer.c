@@ -37,8 +37,8 @@ int64_t rh_state_buffer_bytes(int32_t d, int32_t rows) { return (int64_t)rows * 
 
 /* ---- what rows are like ------------------------------------------------------------------------ */
 
-/* The mean of rows [n, d], and √d over the median distance from it: a few rows a hundred times larger (models keep such)
- * must not shrink the others. */
+/* The mean of rows [n, d], and √d over the mean distance from it, of rows but for a few a hundred times larger (models
+ * keep such), which must not shrink the others. */
 static rh_status settle(rh_state_buffer *b, const float *x, int32_t n, rh_error *err)
 {
     const size_t d = (size_t)b->d;
@@ -58,7 +58,7 @@ static rh_status settle(rh_state_buffer *b, const float *x, int32_t n, rh_error 
         norm[t] = (float)sqrt(square);
         sum += sqrt(square) / n;
     }
-    /* the mean norm of those below ten times the mean of all, twice over: outliers drop out */
+    /* the mean norm of those below ten times the mean so far, three times over: outliers drop out */
     for (int round = 0; round < 3; round++) {
         double kept = 0;
         int32_t count = 0;

@@ -48,6 +48,19 @@ void rh_switches_add(rh_switches *s, const rh_sae_active *before, const rh_sae_a
     }
 }
 
+rh_status rh_switches_between(rh_switches *out, rh_sae_coder *coder, int32_t d_sae, const float *before, const float *after, int32_t n,
+                              int32_t first, rh_error *err)
+{
+    rh_sae_active b = {0}, a = {0};
+    rh_status status = rh_switches_new(out, d_sae, err);
+    if (!status) status = rh_sae_encode(&b, coder, before, n, err);
+    if (!status) status = rh_sae_encode(&a, coder, after, n, err);
+    if (!status) rh_switches_add(out, &b, &a, first);
+    rh_sae_active_free(&a);
+    rh_sae_active_free(&b);
+    return status;
+}
+
 typedef struct ranked { double sum; int32_t feature; } ranked;
 
 static int by_sum(const void *pa, const void *pb)

@@ -24,6 +24,9 @@ rh_status rh_switches_new(rh_switches *out, int32_t d_sae, rh_error *err);
 void rh_switches_free(rh_switches *s);
 /* Rows first .. of both, which are encodings of the same tokens. */
 void rh_switches_add(rh_switches *s, const rh_sae_active *before, const rh_sae_active *after, int32_t first);
+/* The same of states as they are, before and after [n, d_in], by way of the SAE's coder; s is made here. */
+rh_status rh_switches_between(rh_switches *out, rh_sae_coder *coder, int32_t d_sae, const float *before, const float *after, int32_t n,
+                              int32_t first, rh_error *err);
 /* The `top` features with the largest sums, best first, without labels; *n_out of them, *total that have any. Caller
  * frees. */
 rh_status rh_switches_rank(rh_feature_switch **out, int32_t *n_out, int32_t *total, const rh_switch *of, int32_t d_sae,

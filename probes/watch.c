@@ -14,13 +14,16 @@
 enum { STATE_BYTES = 128 * 1024 * 1024 }; /* of one pass; a longer run goes alone */
 
 /* All axes of all watches, each with its label. Of a feature the axis says where and how wide the state is that its
- * SAE reads, and sae that it is one. */
-typedef struct watch { rh_axis axis; char *label; const rh_sae *sae; int32_t feature; } watch;
+ * SAE reads, and reader, which serves all runs, that it is one. */
+typedef struct watch { rh_axis axis; char *label; rh_sae_actor *reader; int32_t feature; } watch;
 typedef struct watches { watch *items; int32_t n; rh_axes *axes; int32_t n_axes; size_t width; } watches;
 
 static void watches_free(watches *w)
 {
-    for (int32_t i = 0; w->items && i < w->n; i++) free(w->items[i].label);
+    for (int32_t i = 0; w->items && i < w->n; i++) {
+        rh_sae_actor_free(w->items[i].reader);
+        free(w->items[i].label);
+    }
     for (int32_t i = 0; w->axes && i < w->n_axes; i++) rh_axes_free(&w->axes[i]);
     free(w->items);
     free(w->axes);
@@ -83,9 +86,10 @@ static rh_status add_feature(watches *w, const rh_experiment *x, const char *lab
     char *text = grown ? rh_strdup(label) : NULL;
     if (grown) w->items = grown;
     if (!text) return rh_fail_nomem(err);
-    w->items[w->n++] = (watch){.axis = a, .label = text, .sae = sae, .feature = spec->feature};
+    watch *added = &w->items[w->n++];
+    *added = (watch){.axis = a, .label = text, .feature = spec->feature};
     w->width += (size_t)a.d;
-    return RH_OK;
+    return rh_sae_actor_new(&added->reader, sae, x->m->backend, err);
 }
 
 static rh_status collect(watches *w, const rh_experiment *x, rh_error *err)
@@ -113,12 +117,9 @@ static rh_status collect(watches *w, const rh_experiment *x, rh_error *err)
 }
 
 /* values [n]: NaN where a state overflowed. */
-static rh_status activations(float *values, const watch *w, const rh_experiment *x, const float *states, int32_t n, rh_error *err)
+static rh_status activations(float *values, const watch *w, const float *states, int32_t n, rh_error *err)
 {
-    rh_sae_actor *actor = NULL;
-    RH_TRY(rh_sae_actor_new(&actor, w->sae, x->m->backend, err));
-    rh_status status = rh_sae_activation(values, actor, w->feature, states, n, err);
-    rh_sae_actor_free(actor);
+    rh_status status = rh_sae_activation(values, w->reader, w->feature, states, n, err);
     for (int32_t i = 0; status == RH_EVALUE && i < n; i++) values[i] = NAN;
     return status == RH_EVALUE ? RH_OK : status;
 }
@@ -132,10 +133,10 @@ static rh_status make_track(rh_watch_track *out, const watch *w, const rh_experi
     out->hook = w->axis.hook;
     out->label = rh_strdup(w->label);
     out->tokens = rh_calloc((size_t)n, sizeof *out->tokens);
-    out->activation = w->sae != NULL;
-    float *values = w->sae ? rh_calloc((size_t)n, sizeof *values) : NULL;
-    rh_status status = out->label && out->tokens && (values || !w->sae) ? RH_OK : rh_fail_nomem(err);
-    if (!status && values) status = activations(values, w, x, states, n, err);
+    out->activation = w->reader != NULL;
+    float *values = w->reader ? rh_calloc((size_t)n, sizeof *values) : NULL;
+    rh_status status = out->label && out->tokens && (values || !w->reader) ? RH_OK : rh_fail_nomem(err);
+    if (!status && values) status = activations(values, w, states, n, err);
     for (int32_t i = 0; i < n && !status; i++) {
         int32_t id = x->tokens[run][i];
         out->tokens[i] = (rh_shaded){.id = id, .generated = i >= x->prompt.n, .text = rh_piece_text(x->m->tokenizer, id)};

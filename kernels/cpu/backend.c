@@ -151,6 +151,7 @@ rh_status rh_backend_cpu(rh_backend **out, rh_isa isa, int threads, bool exact, 
     c->head.ops = &ops[isa];
     c->head.exact = exact;
     c->head.threads = threads;
+    c->head.bf16 = isa == RH_ISA_AVX512;
     c->team = c->head.threads;
     c->k = rh_cpu_kernels_of(isa);
     *out = &c->head;

@@ -47,7 +47,7 @@ struct rh_screen {
 static int32_t wide_of(int32_t cols) { return (cols + MIXED - 1) / MIXED * MIXED; }
 static int32_t panels_of(int32_t rows) { return (rows + RH_PANEL - 1) / RH_PANEL; }
 
-size_t rh_cpu_screen_bytes(int32_t rows, int32_t cols)
+size_t rh_screen_bytes(int32_t rows, int32_t cols)
 {
     return (size_t)panels_of(rows) * (RH_PANEL * (size_t)wide_of(cols) + sizeof(rh_screen_panel));
 }

@@ -29,7 +29,7 @@ static rh_status all(void *data, rh_error *err)
     if (!status) status = rh_sae_decode(recon, c, &a, x, err);
     rh_sae_match near[3];
     int32_t n;
-    if (!status) status = rh_sae_near(near, &n, s, true, x, 3, false, 1, err);
+    if (!status) status = rh_sae_near(near, &n, s, true, x, 3, false, j->backend, err);
     if (!status) status = rh_sae_write(j->out, s, err);
     rh_sae_active_free(&a);
     rh_sae_coder_free(c);

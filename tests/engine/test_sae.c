@@ -147,9 +147,9 @@ static void nearest(void **state)
             int32_t n = 0;
             snprintf(path, sizeof path, SAES "%s", paths[i]);
             assert_int_equal(rh_sae_open(&s, path, way & 4 ? RH_SAE_ENCODE : RH_SAE_ROWS, NULL), RH_OK);
-            assert_int_equal(rh_sae_near(got, &n, s, encoder, v, 20, sign, 2, NULL), RH_OK);
+            assert_int_equal(rh_sae_near(got, &n, s, encoder, v, 20, sign, backend, NULL), RH_OK);
             assert_int_equal(n, 14);
-            assert_int_equal(rh_sae_near(got, &n, s, encoder, v, 5, sign, 1, NULL), RH_OK);
+            assert_int_equal(rh_sae_near(got, &n, s, encoder, v, 5, sign, backend, NULL), RH_OK);
             assert_int_equal(n, 5);
             for (int32_t r = 0; r < 14; r++) {
                 float row[8];
@@ -178,10 +178,10 @@ static void nothing_near(void **state)
     int32_t n;
     (void)state;
     assert_int_equal(rh_sae_open(&s, SAES "gated", RH_SAE_ROWS, NULL), RH_OK);
-    assert_int_equal(rh_sae_near(got, &n, s, false, v, 3, false, 1, &err), RH_EVALUE);
+    assert_int_equal(rh_sae_near(got, &n, s, false, v, 3, false, backend, &err), RH_EVALUE);
     assert_non_null(strstr(err.message, "zero"));
     v[3] = NAN;
-    assert_int_equal(rh_sae_near(got, &n, s, false, v, 3, false, 1, &err), RH_EVALUE);
+    assert_int_equal(rh_sae_near(got, &n, s, false, v, 3, false, backend, &err), RH_EVALUE);
     rh_sae_free(s);
 }
 
@@ -320,9 +320,9 @@ static void bad_decoder_row(void **state)
     rh_sae_match near_it[2];
     int32_t n;
     row[0] = 1;
-    assert_int_equal(rh_sae_near(near_it, &n, s, false, row, 2, false, 1, &err), RH_EVALUE); /* row has the NaN */
+    assert_int_equal(rh_sae_near(near_it, &n, s, false, row, 2, false, backend, &err), RH_EVALUE); /* row has the NaN */
     for (int j = 0; j < 4; j++) row[j] = 1;
-    assert_int_equal(rh_sae_near(near_it, &n, s, false, row, 2, false, 1, &err), RH_EFORMAT);
+    assert_int_equal(rh_sae_near(near_it, &n, s, false, row, 2, false, backend, &err), RH_EFORMAT);
     assert_non_null(strstr(err.message, "at feature 5"));
     rh_sae_free(s);
     scratch_close(&dir);
