@@ -24,6 +24,29 @@ typedef struct rh_screen rh_screen;   /* the same in few bits, beside the matrix
 /* What an action does to the projection on a unit direction. */
 typedef enum rh_move { RH_MOVE_SCALE = 0, RH_MOVE_CAP, RH_MOVE_CLAMP } rh_move;
 
+/* A test per row on h, before any action has moved it: h.v, or its cosine with v, against a threshold. */
+typedef enum rh_compare { RH_COMPARE_GT = 0, RH_COMPARE_GE, RH_COMPARE_LT, RH_COMPARE_LE } rh_compare;
+typedef struct rh_guard_test {
+    bool cosine;     /* h.v / (|h| norm), 0 where either is 0 */
+    rh_compare compare;
+    float norm;      /* |v| */
+    float threshold;
+} rh_guard_test;
+
+/* Where a guard's answers are: row r acts if flags[first + r] (int32) is not 0. */
+typedef struct rh_gate { const rh_buf *flags; int32_t first; } rh_gate;
+
+/* What is drawn from one row of logits (engine/sampler.h says in which order). seen, count [n_seen]: the distinct
+ * tokens in the penalties' window, ascending, and how often each; host. */
+typedef struct rh_sample_spec {
+    double temperature, top_p, min_p;
+    double repetition, frequency, presence;
+    double u;        /* the draw, 0 <= u < 1 */
+    int32_t top_k;   /* 0: off */
+    const int32_t *seen, *count;
+    int32_t n_seen;
+} rh_sample_spec;
+
 typedef enum rh_activation { RH_ACT_SILU = 0, RH_ACT_GELU_TANH } rh_activation;
 
 /* One product of a group that shares its input: out [n, w.rows] = x @ w^T (+ bias).
@@ -82,6 +105,14 @@ typedef struct rh_ops {
     void (*buf_free)(rh_backend *be, rh_buf *b); /* NULL is fine */
     void (*upload)(rh_backend *be, rh_buf *dst, size_t offset, const void *src, size_t bytes);
     void (*download)(rh_backend *be, void *dst, const rh_buf *src, size_t offset, size_t bytes);
+    /* As download, but dst is filled by the next wait or download, and must live until then: what a step leaves
+     * for its end, so that it need not stop on its way. */
+    void (*fetch)(rh_backend *be, void *dst, const rh_buf *src, size_t offset, size_t bytes);
+    /* All that was issued is done. RH_EDEVICE: something of it failed, since the last wait. */
+    rh_status (*wait)(rh_backend *be, rh_error *err);
+    /* Bytes that buffers and weights may still take, and that there are in all; SIZE_MAX: the system's own memory,
+     * about which it can be asked. */
+    void (*memory)(rh_backend *be, size_t *free_bytes, size_t *all_bytes);
     /* What lies there is not read again before it is written: its memory may go back to the system. */
     void (*buf_forget)(rh_backend *be, rh_buf *b, size_t offset, size_t bytes);
 
@@ -160,6 +191,13 @@ typedef struct rh_ops {
      * clamp: h[r] += (x-p) u. A NaN row stays NaN. */
     void (*move_rows)(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
                       const rh_buf *u, rh_move move, float x);
+    /* flags[first + rows[i]] = 1 where the test holds for h[rows[i]], else (and for NaN) 0; flags int32 */
+    void (*guard_rows)(rh_backend *be, rh_buf *flags, int32_t first, const rh_buf *h, const int32_t *rows, int32_t n,
+                       int32_t d, const rh_buf *v, const rh_guard_test *test);
+
+    /* ids[i] (int32) = the token drawn from logits[i], [n, n_vocab]; penalties may change the logits. */
+    rh_status (*sample)(rh_backend *be, rh_buf *ids, rh_buf *logits, int32_t n, int32_t n_vocab,
+                        const rh_sample_spec *specs, rh_error *err);
     /* Host out [n] = h[rows[i]].v, and norms [n] = |h[rows[i]]| where not NULL: guards. */
     void (*dot_rows)(rh_backend *be, float *out, float *norms, const rh_buf *h, const int32_t *rows,
                      int32_t n, int32_t d, const rh_buf *v);
