@@ -27,7 +27,7 @@ enum { RH_CUDA_FEW = 16 }; /* rows that the kernels for decoding take at once */
  *     codes of all blocks, then, at a multiple of 16, heads of all blocks, to a multiple of 16.
  * So lanes load codes 16 bytes at a time. Types without blocks keep their elements, rows at multiples of 16. */
 typedef struct rh_cuda_layout { int32_t block, bytes, at, codes; } rh_cuda_layout;
-const rh_cuda_layout *rh_cuda_layout_of(rh_dtype t); /* layout.c */
+const rh_cuda_layout *rh_cuda_layout_of(rh_dtype t); /* layout.c; Q5_K: its fifth bits and nibbles, 160 bytes, are codes */
 
 typedef struct rh_cuda_matrix {
     const uint8_t *data;
