@@ -140,7 +140,8 @@ int32_t rh_cuda_attention_parts(const rh_attention_params *p, int32_t n, int32_t
 int rh_cuda_attention(void *stream, const void *args);
 
 /* ---- sample.cu -----------------------------------------------------------------------------------
- * ids[i] from logits[i], as ops.h's sample has it; one spec a row. seen, count: device, at spec.first. */
+ * ids[i] from logits[i], as ops.h's sample has it; one spec a row. seen, count: device, at spec.first. scratch: bytes of
+ * rh_cuda_sample_scratch(n), in which nothing need lie. */
 typedef struct rh_cuda_spec {
     double temperature, top_p, min_p, repetition, frequency, presence, u;
     int32_t top_k, first, n_seen, unused;
@@ -150,8 +151,10 @@ typedef struct rh_cuda_sample_args {
     float *logits;        /* penalties change it */
     const rh_cuda_spec *specs;
     const int32_t *seen, *count;
+    void *scratch;
     int32_t n, n_vocab;
 } rh_cuda_sample_args;
+size_t rh_cuda_sample_scratch(int32_t n); /* host */
 int rh_cuda_sample(void *stream, const void *args);
 
 /* ---- screen.cu ------------------------------------------------------------------------------------
