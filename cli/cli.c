@@ -82,6 +82,14 @@ void cli_release(cli *c)
     c->models_dir = c->cache_dir = NULL;
 }
 
+/* As rh_settings has it. A program that opens several backends need not hear the same of each. */
+static void note_once(void *data, const char *line)
+{
+    cli *c = data;
+    if (!c->noted) cli_note(c, "%s", line);
+    c->noted = true;
+}
+
 rh_settings cli_settings(cli *c)
 {
     static const char *const isa[] = {NULL, "generic", "avx2", "avx512"}, *const quantize[] = {NULL, "nf4", "q8"};
@@ -92,7 +100,9 @@ rh_settings cli_settings(cli *c)
                          .quantize = quantize[c->common.quantize],
                          .isa = isa[c->common.isa],
                          .progress = cli_progress,
-                         .progress_data = c};
+                         .progress_data = c,
+                         .note = note_once,
+                         .note_data = c};
 }
 
 rh_terminal cli_terminal(const cli *c)

@@ -28,6 +28,7 @@ typedef struct cli {
     bool wrong_usage;        /* the error is the caller's: exit code 2, usage line shown */
     bool output_failed;      /* stdout takes nothing more */
     bool pipe_closed;        /* … because nobody reads */
+    bool noted;              /* what the library had to say of the device */
     bool bar_shown;
     double bar_begun, bar_drawn;
     char bar_label[64];

@@ -114,6 +114,9 @@ typedef struct rh_settings {
     void *progress_data;
     const char *quantize;  /* "nf4", "q8": the layers' float matrices are, as they are loaded; NULL: none */
     const char *isa;       /* CPU: "generic", "avx2", "avx512"; NULL: the best there is */
+    /* Told, in a line, what a user may want to know and is no error: why RH_DEVICE_AUTO takes no GPU. NULL: nobody. */
+    void (*note)(void *data, const char *line);
+    void *note_data;
 } rh_settings;
 
 /* ---- opaque types (each room's header has the functions) --------------------------- */

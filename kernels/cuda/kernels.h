@@ -176,6 +176,14 @@ int rh_cuda_screen(void *stream, const void *args);
 typedef struct rh_cuda_cosines_args { float *out, *scratch; const void *data; const float *v; int32_t type, rows, cols, turned; } rh_cuda_cosines_args;
 int rh_cuda_cosines(void *stream, const void *args);
 
+/* ---- limits.cu --------------------------------------------------------------------------------------
+ * What the device can do at best: `bytes` of `in` read once (a multiple of 16); multiply-adds. out: room for 4 bytes. */
+typedef struct rh_cuda_read_args { const void *in; void *out; int64_t bytes; int32_t blocks, unused; } rh_cuda_read_args;
+int rh_cuda_read(void *stream, const void *args);
+typedef struct rh_cuda_multiply_args { void *out; int32_t blocks, rounds; } rh_cuda_multiply_args;
+int rh_cuda_multiply(void *stream, const void *args);
+double rh_cuda_multiply_flops(const rh_cuda_multiply_args *a); /* of one launch */
+
 #ifdef __cplusplus
 }
 #endif

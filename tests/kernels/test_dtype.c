@@ -178,7 +178,36 @@ static void test_no_cuda(void **state)
     }
     assert_int_equal(status, RH_EDEVICE);
     assert_non_null(strstr(err.message, "CUDA"));
+    assert_true(err.hint[0]);
     assert_null(be);
+}
+
+static void count_note(void *data, const char *line)
+{
+    assert_non_null(strstr(line, "CUDA"));
+    ++*(int *)data;
+}
+
+/* An object that was never installed is no news; asked for by an instruction set, no device is looked for. */
+static void test_notes(void **state)
+{
+    (void)state;
+    int notes = 0;
+    rh_backend *be = NULL;
+    rh_error err;
+    rh_settings s = {.device = RH_DEVICE_AUTO, .threads = 1, .note = count_note, .note_data = &notes};
+    assert_int_equal(rh_backend_for(&be, &s, &err), RH_OK);
+    rh_backend_free(be);
+    be = NULL;
+    s.isa = "generic";
+    assert_int_equal(rh_backend_for(&be, &s, &err), RH_OK);
+    assert_string_equal(be->ops->name, "cpu/generic");
+    rh_backend_free(be);
+    be = NULL;
+    s.device = RH_DEVICE_CUDA;
+    assert_int_equal(rh_backend_for(&be, &s, &err), RH_EVALUE);
+    assert_null(be);
+    assert_int_equal(notes, 0);
 }
 
 int main(void)
@@ -186,7 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),   cmocka_unit_test(test_row_bytes), cmocka_unit_test(test_halves),
         cmocka_unit_test(test_bf16),    cmocka_unit_test(test_dequantize), cmocka_unit_test(test_quantize), cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_no_cuda),
+        cmocka_unit_test(test_no_cuda),   cmocka_unit_test(test_notes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
