@@ -162,7 +162,7 @@ static void bench_small(rh_backend *be, int32_t n)
     TIME("add", be->ops->add(be, y, x, (int64_t)n * D));
     TIME("rope", be->ops->rope(be, x, n, HEADS, DIM, positions, inv_freq));
     TIME("softcap", be->ops->softcap(be, y, (int64_t)n * D, 30));
-    TIME("steer", be->ops->steer_rows(be, y, positions, n, D, w, 1));
+    TIME("steer", be->ops->steer_rows(be, y, positions, n, D, w, 1, NULL));
     be->ops->buf_free(be, x);
     be->ops->buf_free(be, y);
     be->ops->buf_free(be, w);

@@ -146,8 +146,8 @@ static rh_status unit_of(const float **out, binder *b, const float *v, int32_t d
 
 static rh_status bind_guard(binder *b, const rh_guard **out, const rh_eval_action *a, int32_t layer, rh_error *err)
 {
-    static const int compares[] = {[RH_WHEN_GT] = RH_GUARD_GT, [RH_WHEN_GE] = RH_GUARD_GE,
-                                   [RH_WHEN_LT] = RH_GUARD_LT, [RH_WHEN_LE] = RH_GUARD_LE};
+    static const rh_compare compares[] = {[RH_WHEN_GT] = RH_COMPARE_GT, [RH_WHEN_GE] = RH_COMPARE_GE,
+                                          [RH_WHEN_LT] = RH_COMPARE_LT, [RH_WHEN_LE] = RH_COMPARE_LE};
     if (!a->guard) return RH_OK;
     const rh_vector *v = a->guard->vector.vector;
     double threshold = 0;
@@ -157,9 +157,9 @@ static rh_status bind_guard(binder *b, const rh_guard **out, const rh_eval_actio
     rh_guard *g = rh_arena_alloc(b->arena, 1, sizeof *g);
     int64_t *counts = rh_arena_alloc(b->arena, 2, sizeof *counts);
     if (!g || !counts) return rh_fail_nomem(err);
-    *g = (rh_guard){.cosine = a->guard->cosine, .compare = compares[a->guard->compare], .v = w.data,
-                    .norm = (float)rh_norm(w.data, v->d), .threshold = (float)threshold, .tested = &counts[0],
-                    .fired = &counts[1]};
+    *g = (rh_guard){.test = {.cosine = a->guard->cosine, .compare = compares[a->guard->compare],
+                             .norm = (float)rh_norm(w.data, v->d), .threshold = (float)threshold},
+                    .v = w.data, .tested = &counts[0], .fired = &counts[1]};
     *out = g;
     return RH_OK;
 }

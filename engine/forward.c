@@ -83,7 +83,7 @@ static void read_site(pass *p, int32_t site, const rh_buf *t, int32_t width, boo
                     const int32_t next = cap->positions ? cap->positions[k + run] : start + k + run;
                     if (next >= p->rows->hi || rh_rows_find(p->rows, p->s->seqs, p->inputs, i, next, site) != row + run) break;
                 }
-                p->ops->download(p->be, cap->out + (size_t)k * width, t, (size_t)row * bytes, (size_t)run * bytes);
+                p->ops->fetch(p->be, cap->out + (size_t)k * width, t, (size_t)row * bytes, (size_t)run * bytes);
             }
         }
     }
@@ -106,68 +106,43 @@ static int32_t covered_rows(const pass *p, const rh_action *a, int32_t input)
     return k;
 }
 
-static bool guard_holds(const rh_guard *g, float dot, float norm)
-{
-    const double x = g->cosine ? (norm > 0 && g->norm > 0 ? (double)dot / ((double)norm * g->norm) : 0) : dot;
-    switch (g->compare) {
-    case RH_GUARD_GT: return x > g->threshold;
-    case RH_GUARD_GE: return x >= g->threshold;
-    case RH_GUARD_LT: return x < g->threshold;
-    case RH_GUARD_LE: return x <= g->threshold;
-    }
-    return false;
-}
-
 static bool acts_at(const rh_action *a, int32_t site)
 {
     return rh_site_index(a->layer, a->hook) == site && !(a->kind == RH_STEER && a->strength == 0);
 }
 
-/* All guards of a site are tested before any action there has moved h: allowed[row] of the
- * kth guarded action of the step is at s->allowed[k * p->n + row]. */
+/* All guards of a site are tested before any action there has moved h. */
 static rh_status test_guards(pass *p, int32_t site, const rh_buf *t, int32_t width)
 {
     rh_session *s = p->s;
-    size_t k = 0;
     for (int32_t i = 0; i < p->n_inputs; i++) {
         const rh_sequence *q = &s->seqs[p->inputs[i].seq];
         for (int32_t j = 0; j < q->n_actions; j++) {
             const rh_guard *g = q->actions[j].guard;
             if (!g || !acts_at(&q->actions[j], site)) continue;
-            const size_t need = (k + 1) * (size_t)p->n;
-            if (need > s->allowed_cap) {
-                uint8_t *grown = rh_realloc_array(s->allowed, need, 1);
-                if (!grown) return rh_fail_nomem(p->err);
-                s->allowed = grown;
-                s->allowed_cap = need;
-            }
             const int32_t n = covered_rows(p, &q->actions[j], i);
-            float *dots = s->dots, *norms = s->dots + s->ints_cap;
-            p->ops->dot_rows(p->be, dots, norms, t, s->rows, n, width, q->vectors[2 * j + 1]);
-            for (int32_t r = 0; r < n; r++) {
-                const bool holds = guard_holds(g, dots[r], norms[r]);
-                s->allowed[k * (size_t)p->n + (size_t)s->rows[r]] = holds;
-                if (g->fired) *g->fired += holds;
-                if (g->tested) *g->tested += 1;
-            }
-            k++;
+            RH_TRY(rh_guards_test(&s->guards, g, q->vectors[2 * j + 1], t, p->n, width, s->rows, n, p->err));
         }
     }
     return RH_OK;
 }
 
-static rh_status apply(pass *p, const rh_action *a, const rh_sequence *q, int32_t j, rh_buf *t, int32_t n, int32_t width)
+/* On n rows, listed in s->rows. */
+static rh_status apply(pass *p, const rh_action *a, const rh_sequence *q, int32_t j, rh_buf *t, int32_t n, int32_t width,
+                       const rh_gate *gate)
 {
     const rh_buf *v = q->vectors[2 * j];
-    const int32_t *rows = p->s->rows;
+    int32_t *rows = p->s->rows;
     switch (a->kind) {
-    case RH_STEER: p->ops->steer_rows(p->be, t, rows, n, width, v, a->strength); break;
-    case RH_ABLATE: p->ops->ablate_rows(p->be, t, rows, n, width, v, a->rank); break;
-    case RH_SCALE: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_SCALE, a->amount); break;
-    case RH_CAP: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_CAP, a->amount); break;
-    case RH_CLAMP: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_CLAMP, a->amount); break;
+    case RH_STEER: p->ops->steer_rows(p->be, t, rows, n, width, v, a->strength, gate); break;
+    case RH_ABLATE: p->ops->ablate_rows(p->be, t, rows, n, width, v, a->rank, gate); break;
+    case RH_SCALE: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_SCALE, a->amount, gate); break;
+    case RH_CAP: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_CAP, a->amount, gate); break;
+    case RH_CLAMP: p->ops->move_rows(p->be, t, rows, n, width, v, RH_MOVE_CLAMP, a->amount, gate); break;
     case RH_FEATURE_CLAMP:
-    case RH_SPLICE: return rh_sae_action_apply(p->s, a, t, p->s->act.x, n, p->err);
+    case RH_SPLICE:
+        if (gate) n = rh_guards_allowed(&p->s->guards, gate, rows, n);
+        if (n) return rh_sae_action_apply(p->s, a, t, p->s->act.x, n, p->err);
     }
     return RH_OK;
 }
@@ -175,21 +150,16 @@ static rh_status apply(pass *p, const rh_action *a, const rh_sequence *q, int32_
 static rh_status write_site(pass *p, int32_t site, rh_buf *t, int32_t width)
 {
     rh_session *s = p->s;
-    size_t guarded = 0;
+    size_t test = s->guards.n;
     RH_TRY(test_guards(p, site, t, width));
     for (int32_t i = 0; i < p->n_inputs; i++) {
         const rh_sequence *q = &s->seqs[p->inputs[i].seq];
         for (int32_t j = 0; j < q->n_actions; j++) {
             const rh_action *a = &q->actions[j];
             if (!acts_at(a, site)) continue;
-            int32_t n = covered_rows(p, a, i), kept = 0;
-            if (a->guard) {
-                const uint8_t *allowed = s->allowed + guarded++ * (size_t)p->n;
-                for (int32_t r = 0; r < n; r++)
-                    if (allowed[s->rows[r]]) s->rows[kept++] = s->rows[r];
-                n = kept;
-            }
-            if (n) RH_TRY(apply(p, a, q, j, t, n, width));
+            const rh_gate gate = a->guard ? rh_guards_gate(&s->guards, test++) : (rh_gate){0};
+            const int32_t n = covered_rows(p, a, i);
+            if (n) RH_TRY(apply(p, a, q, j, t, n, width, a->guard ? &gate : NULL));
         }
     }
     return RH_OK;
@@ -321,7 +291,7 @@ static rh_status head_rows(pass *p, const int32_t *row, float *const *dst, int32
     p->ops->rmsnorm(p->be, s->head_x, s->head_x, p->m->final_norm, k, c->d_model, c->norm_eps);
     RH_TRY(p->ops->matmul(p->be, s->head_x, k, &out, 1, p->err));
     if (c->final_softcap > 0) p->ops->softcap(p->be, s->logits, (int64_t)k * c->n_vocab, c->final_softcap);
-    for (int32_t r = 0; r < k; r++) p->ops->download(p->be, dst[r], s->logits, (size_t)r * bytes, bytes);
+    for (int32_t r = 0; r < k; r++) p->ops->fetch(p->be, dst[r], s->logits, (size_t)r * bytes, bytes);
     return RH_OK;
 }
 
@@ -357,22 +327,43 @@ static void embed(pass *p)
     p->ops->embed(p->be, s->act.h, p->m->embed, s->ids, p->n, p->c->embed_scale);
 }
 
+/* Room for the answers of all guards: each is tested once. */
+static rh_status begin_guards(pass *p)
+{
+    int64_t n = 0;
+    for (int32_t i = 0; i < p->n_inputs; i++) {
+        const rh_sequence *q = &p->s->seqs[p->inputs[i].seq];
+        for (int32_t j = 0; j < q->n_actions; j++) n += q->actions[j].guard != NULL;
+    }
+    return rh_guards_begin(&p->s->guards, n * p->rows->n_rows, p->err);
+}
+
+static rh_status run(pass *p)
+{
+    bool stop;
+    RH_TRY(begin_guards(p));
+    mark_sites(p);
+    p->n = rh_rows_active(p->rows, RH_SITE_START, &p->n_blocks);
+    embed(p);
+    stop = p->last_site == RH_SITE_START;
+    for (int32_t layer = 0; layer < p->c->n_layers && !stop; layer++) RH_TRY(run_layer(p, layer, &stop));
+    if (!stop) RH_TRY(run_head(p));
+    rh_guards_fetch(&p->s->guards);
+    return RH_OK;
+}
+
+/* Only the end waits for the backend, whatever has become of the step: what it fetches lies with the caller. */
 rh_status rh_forward(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t n_inputs, rh_error *err)
 {
     const rh_model *m = s->model;
     pass p = {.s = s, .m = m, .c = &m->config, .be = m->backend, .ops = m->backend->ops, .rows = rows,
               .inputs = inputs, .n_inputs = n_inputs, .err = err};
-    rh_status status = RH_OK;
-    bool stop = false;
     p.busy = rh_calloc((size_t)m->config.n_layers * RH_N_HOOKS, 1);
     if (!p.busy) return rh_fail_nomem(err);
-    mark_sites(&p);
-    p.n = rh_rows_active(rows, RH_SITE_START, &p.n_blocks);
-    embed(&p);
-    stop = p.last_site == RH_SITE_START;
-    for (int32_t layer = 0; layer < m->config.n_layers && !stop && !status; layer++)
-        status = run_layer(&p, layer, &stop);
-    if (!status && !stop) status = run_head(&p);
+    rh_status status = run(&p);
+    const rh_status end = p.ops->wait(p.be, status ? NULL : err);
+    if (!status) status = end;
+    if (!status) rh_guards_count(&s->guards);
     free(p.busy);
     return status;
 }

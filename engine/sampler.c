@@ -6,13 +6,14 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "kernels/sample.h"
 
 struct rh_sampler {
     rh_sampling set;
     int32_t n_vocab;
     float *logits;       /* [n_vocab] after penalties */
-    int32_t *count;      /* [n_vocab] how often in the window; zero between picks */
-    struct candidate { float logit; int32_t id; double p; } *candidates; /* [n_vocab] */
+    rh_seen seen;
+    rh_candidate *candidates; /* [n_vocab] */
 };
 
 rh_sampling rh_sampling_default(void)
@@ -42,9 +43,8 @@ rh_status rh_sampler_new(rh_sampler **out, const rh_sampling *set, int32_t n_voc
     s->set = *set;
     s->n_vocab = n_vocab;
     s->logits = rh_calloc((size_t)n_vocab, sizeof *s->logits);
-    s->count = rh_calloc((size_t)n_vocab, sizeof *s->count);
     s->candidates = rh_calloc((size_t)n_vocab, sizeof *s->candidates);
-    if (!s->logits || !s->count || !s->candidates) {
+    if (!s->logits || !s->candidates || rh_seen_new(&s->seen, set, n_vocab, n_vocab, err)) {
         rh_sampler_free(s);
         return rh_fail_nomem(err);
     }
@@ -56,75 +56,107 @@ void rh_sampler_free(rh_sampler *s)
 {
     if (!s) return;
     free(s->logits);
-    free(s->count);
+    rh_seen_free(&s->seen);
     free(s->candidates);
     free(s);
 }
 
-static void penalize(rh_sampler *s, const int32_t *history, int32_t n)
+bool rh_sampling_penalizes(const rh_sampling *set)
 {
-    const rh_sampling *set = &s->set;
-    if (set->repetition == 1 && set->frequency == 0 && set->presence == 0) return;
-    const int32_t from = set->penalty_last >= 0 && set->penalty_last < n ? n - set->penalty_last : 0;
-    for (int32_t i = from; i < n; i++)
-        if (history[i] >= 0 && history[i] < s->n_vocab) s->count[history[i]]++;
-    for (int32_t i = from; i < n; i++) {
-        const int32_t id = history[i];
-        if (id < 0 || id >= s->n_vocab || !s->count[id]) continue; /* each id once */
-        float l = s->logits[id];
-        l = l > 0 ? (float)(l / set->repetition) : (float)(l * set->repetition);
-        s->logits[id] = (float)(l - s->count[id] * set->frequency - set->presence);
-        s->count[id] = 0;
+    return set->penalty_last != 0 && (set->repetition != 1 || set->frequency != 0 || set->presence != 0);
+}
+
+/* ---- the window of the penalties ------------------------------------------------------------------- */
+
+rh_status rh_seen_new(rh_seen *out, const rh_sampling *set, int32_t n_vocab, int32_t room, rh_error *err)
+{
+    *out = (rh_seen){.last = set->penalty_last, .n_vocab = n_vocab};
+    if (!rh_sampling_penalizes(set)) {
+        out->last = 0;
+        return RH_OK;
+    }
+    room = room < n_vocab ? room : n_vocab;
+    out->id = rh_calloc((size_t)room, sizeof *out->id);
+    out->count = rh_calloc((size_t)room, sizeof *out->count);
+    if (out->id && out->count) return RH_OK;
+    rh_seen_free(out);
+    return rh_fail_nomem(err);
+}
+
+void rh_seen_free(rh_seen *s)
+{
+    free(s->id);
+    free(s->count);
+    *s = (rh_seen){0};
+}
+
+/* Where id stands, or would stand. */
+static int32_t place_of(const rh_seen *s, int32_t id)
+{
+    int32_t lo = 0, hi = s->n;
+    while (lo < hi) {
+        const int32_t mid = lo + (hi - lo) / 2;
+        if (s->id[mid] < id) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+static void shift(int32_t *x, int32_t from, int32_t to, int32_t n)
+{
+    memmove(x + to, x + from, (size_t)(n - from) * sizeof *x);
+}
+
+static void enter(rh_seen *s, int32_t id)
+{
+    const int32_t at = place_of(s, id);
+    if (at < s->n && s->id[at] == id) {
+        s->count[at]++;
+        return;
+    }
+    shift(s->id, at, at + 1, s->n);
+    shift(s->count, at, at + 1, s->n++);
+    s->id[at] = id;
+    s->count[at] = 1;
+}
+
+static void leave(rh_seen *s, int32_t id)
+{
+    const int32_t at = place_of(s, id);
+    if (--s->count[at]) return;
+    shift(s->id, at + 1, at, s->n);
+    shift(s->count, at + 1, at, s->n--);
+}
+
+static bool is_token(const rh_seen *s, int32_t id) { return id >= 0 && id < s->n_vocab; }
+
+void rh_seen_upto(rh_seen *s, const int32_t *history, int32_t n)
+{
+    for (; s->last != 0 && s->end < n; s->end++) {
+        const int32_t gone = s->last > 0 ? s->end - s->last : -1;
+        if (gone >= 0 && is_token(s, history[gone])) leave(s, history[gone]);
+        if (is_token(s, history[s->end])) enter(s, history[s->end]);
     }
 }
 
-static int32_t argmax(const float *x, int32_t n)
-{
-    int32_t best = 0;
-    for (int32_t i = 1; i < n; i++)
-        if (x[i] > x[best] || (isnan(x[best]) && !isnan(x[i]))) best = i;
-    return best;
-}
+/* ---- a pick ------------------------------------------------------------------------------------------ */
 
-static int by_logit(const void *pa, const void *pb)
+void rh_sampling_spec(rh_sample_spec *out, const rh_sampling *set, const rh_seen *seen, uint64_t draw)
 {
-    const struct candidate *a = pa, *b = pb;
-    if (a->logit != b->logit) return a->logit > b->logit ? -1 : 1;
-    return a->id < b->id ? -1 : a->id > b->id;
-}
-
-/* Only candidates that can matter are sorted: those within `reach` of the largest logit; what
- * lies below has a probability under e^-reach of the largest and never a say in top-p. */
-static int32_t collect(rh_sampler *s, float top)
-{
-    const double reach = 40 * (s->set.temperature > 1 ? s->set.temperature : 1);
-    int32_t n = 0;
-    for (int32_t i = 0; i < s->n_vocab; i++)
-        if (s->logits[i] >= top - reach) s->candidates[n++] = (struct candidate){s->logits[i], i, 0};
-    qsort(s->candidates, (size_t)n, sizeof *s->candidates, by_logit);
-    return n;
+    *out = (rh_sample_spec){.temperature = set->temperature, .top_p = set->top_p, .min_p = set->min_p,
+                            .repetition = set->repetition, .frequency = set->frequency, .presence = set->presence,
+                            .u = rh_random_unit(set->seed, 0x73616d706c65, draw), .top_k = set->top_k,
+                            .seen = seen->id, .count = seen->count, .n_seen = seen->n};
 }
 
 int32_t rh_sampler_pick(rh_sampler *s, const float *logits, const int32_t *history, int32_t n_history, uint64_t draw)
 {
-    const rh_sampling *set = &s->set;
+    rh_sample_spec spec;
+    s->seen.n = s->seen.end = 0;
+    rh_seen_upto(&s->seen, history, n_history);
+    rh_sampling_spec(&spec, &s->set, &s->seen, draw);
     memcpy(s->logits, logits, (size_t)s->n_vocab * sizeof *logits);
-    penalize(s, history, n_history);
-    const int32_t best = argmax(s->logits, s->n_vocab);
-    if (set->temperature <= 0 || set->top_k == 1 || !isfinite(s->logits[best])) return best;
-
-    int32_t n = collect(s, s->logits[best]);
-    if (set->top_k > 0 && n > set->top_k) n = set->top_k;
-    double sum = 0, kept = 0;
-    for (int32_t i = 0; i < n; i++)
-        sum += s->candidates[i].p = exp((s->candidates[i].logit - s->candidates[0].logit) / set->temperature);
-    int32_t m = 0; /* top-p keeps the fewest whose mass reaches it; min-p those above its share of the largest */
-    while (m < n && (m == 0 || (kept < set->top_p * sum && s->candidates[m].p >= set->min_p * s->candidates[0].p)))
-        kept += s->candidates[m++].p;
-    double u = rh_random_unit(set->seed, 0x73616d706c65, draw) * kept;
-    for (int32_t i = 0; i < m; i++)
-        if ((u -= s->candidates[i].p) < 0) return s->candidates[i].id;
-    return s->candidates[m - 1].id;
+    return rh_sample_row(s->logits, s->n_vocab, &spec, s->candidates);
 }
 
 double rh_log_sum_exp(const float *x, int32_t n)

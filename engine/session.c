@@ -66,9 +66,6 @@ static rh_status ensure_ints(rh_session *s, size_t rows, size_t blocks, rh_error
             if (!p) return rh_fail_nomem(err);
             *all[i] = p;
         }
-        float *p = rh_realloc_array(s->dots, 2 * rows, sizeof *p);
-        if (!p) return rh_fail_nomem(err);
-        s->dots = p;
         s->ints_cap = rows;
     }
     if (blocks > s->groups_cap) {
@@ -115,6 +112,7 @@ rh_status rh_session_new(rh_session **out, const rh_model *m, int32_t max_seqs, 
     s->max_seqs = max_seqs;
     s->max_len = max_len;
     s->share = true;
+    s->guards.be = m->backend;
     s->step_rows = step_rows(&m->config);
     s->seqs = rh_calloc((size_t)max_seqs, sizeof *s->seqs);
     rh_status status = s->seqs ? rh_kv_new(&s->kv, m, max_seqs, max_len, err) : rh_fail_nomem(err);
@@ -147,6 +145,7 @@ void rh_session_free(rh_session *s)
     const rh_ops *ops = s->model->backend->ops;
     if (s->seqs) rh_session_reset(s);
     rh_kv_free(&s->kv);
+    rh_guards_free(&s->guards);
     free_activations(s);
     ops->buf_free(s->model->backend, s->head_x);
     ops->buf_free(s->model->backend, s->logits);
@@ -158,8 +157,6 @@ void rh_session_free(rh_session *s)
     free(s->positions);
     free(s->slots);
     free(s->rows);
-    free(s->dots);
-    free(s->allowed);
     free(s->groups);
     free(s->spans);
     free(s);

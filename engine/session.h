@@ -42,13 +42,10 @@ typedef enum rh_action_kind {
 } rh_action_kind;
 
 /* A test per position on h as it entered the site, before any action: the action acts only
- * where it holds. dot: h.v; cos: h.v/(|h||v|). */
+ * where it holds. */
 typedef struct rh_guard {
-    bool cosine;
-    enum { RH_GUARD_GT = 0, RH_GUARD_GE, RH_GUARD_LT, RH_GUARD_LE } compare;
+    rh_guard_test test;
     const float *v;    /* [width] */
-    float norm;        /* |v|, for cos */
-    float threshold;
     int64_t *tested, *fired; /* counted up at each position the mask covers; borrowed, may be NULL */
 } rh_guard;
 

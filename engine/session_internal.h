@@ -2,6 +2,7 @@
 #ifndef RH_ENGINE_SESSION_INTERNAL_H
 #define RH_ENGINE_SESSION_INTERNAL_H
 
+#include "engine/guards.h"
 #include "engine/kv.h"
 #include "engine/rows.h"
 #include "engine/sae_action.h"
@@ -34,13 +35,12 @@ struct rh_session {
     size_t n_uploaded, uploaded_cap;
     struct rh_acting { const rh_sae *sae; rh_sae_actor *actor; } *acting; /* SAEs that the sequences act through */
     size_t n_acting, acting_cap;
+    rh_guards guards;
     bool share;
     rh_step_stats stats;
     /* scratch of host integers, grown on demand */
     int32_t *ids, *positions, *slots, *rows;
-    float *dots;                  /* [2 * ints_cap] for guards: products and norms */
-    uint8_t *allowed;             /* [allowed_cap] what the guards of a site say, by guarded action and row */
-    size_t ints_cap, allowed_cap;
+    size_t ints_cap;
     rh_attention_group *groups;
     size_t groups_cap;
     rh_kv_span *spans;

@@ -36,7 +36,7 @@ typedef struct rh_guard_test {
 /* Where a guard's answers are: row r acts if flags[first + r] (int32) is not 0. */
 typedef struct rh_gate { const rh_buf *flags; int32_t first; } rh_gate;
 
-/* What is drawn from one row of logits (engine/sampler.h says in which order). seen, count [n_seen]: the distinct
+/* What is drawn from one row of logits (engine/sampler.h says in which order; temperature 0: the largest). seen, count [n_seen]: the distinct
  * tokens in the penalties' window, ascending, and how often each; host. */
 typedef struct rh_sample_spec {
     double temperature, top_p, min_p;
@@ -94,6 +94,14 @@ typedef struct rh_screen_level {
     const float *gain;  /* [rows], not negative; NULL: base alone */
     const float *floor; /* [n], with gain */
 } rh_screen_level;
+
+/* A machine's own limits: what ratios are taken against. */
+typedef struct rh_machine_limits {
+    double read_gbs;        /* reading what no cache holds, GB/s */
+    double f32_gflops;      /* fused multiply-adds */
+    double bf16_gflops;     /* 0 if the processor has no bf16 dot product */
+    double int8_gops;       /* 0 if it has no int8 dot product */
+} rh_machine_limits;
 
 typedef struct rh_ops {
     const char *name; /* "cpu/avx512", … */
@@ -181,26 +189,28 @@ typedef struct rh_ops {
     void (*add)(rh_backend *be, rh_buf *x, const rh_buf *y, int64_t n);     /* x += y */
     void (*softcap)(rh_backend *be, rh_buf *x, int64_t n, float cap);       /* x = cap*tanh(x/cap) */
 
-    /* Actions on rows of h [*, d]; rows distinct.
+    /* Actions on rows of h [*, d]; rows distinct. Of these, those act that the gate lets through; NULL: all.
      * steer: h[r] += c * v, v [d].   ablate: h[r] -= B^T (B h[r]), B [rank, d] orthonormal. */
     void (*steer_rows)(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
-                       const rh_buf *v, float c);
+                       const rh_buf *v, float c, const rh_gate *gate);
     void (*ablate_rows)(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
-                        const rh_buf *basis, int32_t rank);
+                        const rh_buf *basis, int32_t rank, const rh_gate *gate);
     /* With p = h[r].u, u [d] unit:  scale: h[r] += (x-1)p u.  cap: where p > x, h[r] += (x-p) u.
      * clamp: h[r] += (x-p) u. A NaN row stays NaN. */
     void (*move_rows)(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
-                      const rh_buf *u, rh_move move, float x);
-    /* flags[first + rows[i]] = 1 where the test holds for h[rows[i]], else (and for NaN) 0; flags int32 */
+                      const rh_buf *u, rh_move move, float x, const rh_gate *gate);
+    /* flags[first + rows[i]] = 1 where the test holds for h[rows[i]], else (and for NaN) 0; flags int32. What stands
+     * at other rows stays. */
     void (*guard_rows)(rh_backend *be, rh_buf *flags, int32_t first, const rh_buf *h, const int32_t *rows, int32_t n,
                        int32_t d, const rh_buf *v, const rh_guard_test *test);
 
-    /* ids[i] (int32) = the token drawn from logits[i], [n, n_vocab]; penalties may change the logits. */
+    /* ids[i] (int32) = the token drawn from logits[i], [n, n_vocab], as rh_sample_row (sample.h) has it; penalties
+     * may change the logits. specs and what they point to are read before the call returns. */
     rh_status (*sample)(rh_backend *be, rh_buf *ids, rh_buf *logits, int32_t n, int32_t n_vocab,
                         const rh_sample_spec *specs, rh_error *err);
-    /* Host out [n] = h[rows[i]].v, and norms [n] = |h[rows[i]]| where not NULL: guards. */
-    void (*dot_rows)(rh_backend *be, float *out, float *norms, const rh_buf *h, const int32_t *rows,
-                     int32_t n, int32_t d, const rh_buf *v);
+
+    /* What this backend can do at most, measured now or known. */
+    rh_status (*limits)(rh_backend *be, rh_machine_limits *out, rh_error *err);
 } rh_ops;
 
 struct rh_backend { /* the head every backend's context begins with */
@@ -224,13 +234,7 @@ rh_status rh_backend_open(rh_backend **out, rh_device device, int threads, bool 
 rh_status rh_backend_for(rh_backend **out, const rh_settings *settings, rh_error *err);
 void rh_backend_free(rh_backend *be);
 
-/* The machine's own limits, measured now (about 0.5 s): what ratios are taken against. */
-typedef struct rh_machine_limits {
-    double read_gbs;        /* all threads reading 1 GiB, GB/s */
-    double f32_gflops;      /* fused multiply-adds, all threads */
-    double bf16_gflops;     /* 0 if the processor has no bf16 dot product */
-    double int8_gops;       /* 0 if it has no int8 dot product */
-} rh_machine_limits;
+/* As the CPU's op `limits` does it, about 0.5 s. */
 rh_status rh_measure_machine(rh_machine_limits *out, int threads, rh_error *err);
 
 #endif

@@ -74,6 +74,24 @@ static void download(rh_backend *be, void *dst, const rh_buf *src, size_t offset
     if (bytes) memcpy(dst, (const char *)src->data + offset, bytes);
 }
 
+static rh_status all_done(rh_backend *be, rh_error *err)
+{
+    (void)be;
+    (void)err;
+    return RH_OK;
+}
+
+static void memory(rh_backend *be, size_t *free_bytes, size_t *all_bytes)
+{
+    (void)be;
+    *free_bytes = *all_bytes = SIZE_MAX;
+}
+
+static rh_status limits(rh_backend *be, rh_machine_limits *out, rh_error *err)
+{
+    return rh_measure_machine(out, be->threads, err);
+}
+
 /* Only whole pages can go back. */
 static void buf_forget(rh_backend *be, rh_buf *b, size_t offset, size_t bytes)
 {
@@ -88,7 +106,8 @@ static void buf_forget(rh_backend *be, rh_buf *b, size_t offset, size_t bytes)
 #define OPS(table_name)                                                                            \
     {                                                                                              \
         .name = table_name, .free = backend_free, .buf_new = buf_new, .buf_free = buf_free,        \
-        .upload = upload, .download = download, .buf_forget = buf_forget, .weight_new = rh_cpu_weight_new,                   \
+        .upload = upload, .download = download, .fetch = download, .wait = all_done, .memory = memory, \
+        .buf_forget = buf_forget, .weight_new = rh_cpu_weight_new,                                 \
         .weight_owns = rh_cpu_weight_owns, .weight_free = rh_cpu_weight_free,                      \
         .embed = rh_cpu_embed, .rmsnorm = rh_cpu_rmsnorm,                                          \
         .matmul = rh_cpu_matmul, .screen_new = rh_cpu_screen_new,                                  \
@@ -97,7 +116,7 @@ static void buf_forget(rh_backend *be, rh_buf *b, size_t offset, size_t bytes)
         .gather_rows = rh_cpu_gather_rows, .attention = rh_cpu_attention, .glu = rh_cpu_glu,       \
         .add = rh_cpu_add, .softcap = rh_cpu_softcap, .steer_rows = rh_cpu_steer_rows,             \
         .ablate_rows = rh_cpu_ablate_rows, .move_rows = rh_cpu_move_rows,                          \
-        .dot_rows = rh_cpu_dot_rows,                                                               \
+        .guard_rows = rh_cpu_guard_rows, .sample = rh_cpu_sample, .limits = limits,                \
     }
 
 static const rh_ops ops[] = {

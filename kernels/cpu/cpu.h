@@ -257,12 +257,14 @@ void rh_cpu_scatter_rows(rh_backend *be, rh_buf *dst, rh_dtype t, const int32_t 
 void rh_cpu_gather_rows(rh_backend *be, rh_buf *dst, int32_t dst_row, const rh_buf *src,
                         const int32_t *rows, int32_t n, int32_t width);
 void rh_cpu_steer_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
-                       const rh_buf *v, float c);
+                       const rh_buf *v, float c, const rh_gate *gate);
 void rh_cpu_ablate_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
-                        const rh_buf *basis, int32_t rank);
+                        const rh_buf *basis, int32_t rank, const rh_gate *gate);
 void rh_cpu_move_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
-                      const rh_buf *u, rh_move move, float x);
-void rh_cpu_dot_rows(rh_backend *be, float *out, float *norms, const rh_buf *h, const int32_t *rows,
-                     int32_t n, int32_t d, const rh_buf *v);
+                      const rh_buf *u, rh_move move, float x, const rh_gate *gate);
+void rh_cpu_guard_rows(rh_backend *be, rh_buf *flags, int32_t first, const rh_buf *h, const int32_t *rows, int32_t n,
+                       int32_t d, const rh_buf *v, const rh_guard_test *test);
+rh_status rh_cpu_sample(rh_backend *be, rh_buf *ids, rh_buf *logits, int32_t n, int32_t n_vocab,
+                        const rh_sample_spec *specs, rh_error *err);
 
 #endif

@@ -17,6 +17,7 @@ typedef struct job {
     float number;     /* eps or cap */
     rh_activation act;
     const int32_t *rows;
+    const rh_gate *gate;
     int32_t n_rows, rank, per_item; /* rows an item */
 } job;
 
@@ -121,11 +122,20 @@ void rh_cpu_gather_rows(rh_backend *be, rh_buf *dst, int32_t dst_row, const rh_b
                (size_t)width * sizeof(float));
 }
 
+static int32_t *flag_of(const rh_buf *flags, int32_t i)
+{
+    assert(i >= 0 && ((size_t)i + 1) * sizeof(int32_t) <= flags->bytes);
+    return (int32_t *)(void *)flags->data + i;
+}
+
+static bool passes(const rh_gate *g, int32_t row) { return !g || *flag_of(g->flags, g->first + row); }
+
 void rh_cpu_steer_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
-                       const rh_buf *v, float c)
+                       const rh_buf *v, float c, const rh_gate *gate)
 {
     const rh_cpu_kernels *k = rh_cpu_of(be)->k;
-    for (int32_t i = 0; i < n; i++) k->axpy(row_of(h, rows[i], d), c, v->data, d);
+    for (int32_t i = 0; i < n; i++)
+        if (passes(gate, rows[i])) k->axpy(row_of(h, rows[i], d), c, v->data, d);
 }
 
 /* h -= B^T (B h): all products are with the h that came in, for B is orthonormal only up to
@@ -147,14 +157,14 @@ static void ablate_item(void *job_, int32_t item, int thread)
     const job *j = job_;
     (void)thread;
     for (int32_t i = item * j->per_item; i < (item + 1) * j->per_item && i < j->n_rows; i++)
-        ablate(j->k, j->out + (size_t)j->rows[i] * (size_t)j->d, j->d, j->x, j->rank);
+        if (passes(j->gate, j->rows[i])) ablate(j->k, j->out + (size_t)j->rows[i] * (size_t)j->d, j->d, j->x, j->rank);
 }
 
 void rh_cpu_ablate_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
-                        const rh_buf *basis, int32_t rank)
+                        const rh_buf *basis, int32_t rank, const rh_gate *gate)
 {
     int64_t work = (int64_t)d * (rank > 0 ? rank : 1);
-    job j = { .k = rh_cpu_of(be)->k, .out = h->data, .x = basis->data, .d = d, .rows = rows, .n_rows = n,
+    job j = { .k = rh_cpu_of(be)->k, .out = h->data, .x = basis->data, .d = d, .rows = rows, .gate = gate, .n_rows = n,
               .rank = rank, .per_item = work < ITEM ? (int32_t)(ITEM / work) : 1 };
     rh_cpu_run(rh_cpu_of(be), (n + j.per_item - 1) / j.per_item, ablate_item, &j);
 }
@@ -171,23 +181,37 @@ static float move_by(rh_move move, float p, float x)
 }
 
 void rh_cpu_move_rows(rh_backend *be, rh_buf *h, const int32_t *rows, int32_t n, int32_t d,
-                      const rh_buf *u, rh_move move, float x)
+                      const rh_buf *u, rh_move move, float x, const rh_gate *gate)
 {
     const rh_cpu_kernels *k = rh_cpu_of(be)->k;
     for (int32_t i = 0; i < n; i++) {
+        if (!passes(gate, rows[i])) continue;
         float *row = row_of(h, rows[i], d);
         float by = move_by(move, k->dot(row, u->data, d), x);
         if (by != 0) k->axpy(row, by, u->data, d);
     }
 }
 
-void rh_cpu_dot_rows(rh_backend *be, float *out, float *norms, const rh_buf *h, const int32_t *rows,
-                     int32_t n, int32_t d, const rh_buf *v)
+static bool holds(const rh_guard_test *t, const rh_cpu_kernels *k, const float *h, const float *v, int32_t d)
+{
+    double x = k->dot(h, v, d);
+    if (isnan(x)) return false;
+    if (t->cosine) {
+        const double norm = sqrtf(k->dot(h, h, d));
+        x = norm > 0 && t->norm > 0 ? x / (norm * t->norm) : 0;
+    }
+    switch (t->compare) {
+    case RH_COMPARE_GT: return x > t->threshold;
+    case RH_COMPARE_GE: return x >= t->threshold;
+    case RH_COMPARE_LT: return x < t->threshold;
+    case RH_COMPARE_LE: return x <= t->threshold;
+    }
+    return false;
+}
+
+void rh_cpu_guard_rows(rh_backend *be, rh_buf *flags, int32_t first, const rh_buf *h, const int32_t *rows, int32_t n,
+                       int32_t d, const rh_buf *v, const rh_guard_test *test)
 {
     const rh_cpu_kernels *k = rh_cpu_of(be)->k;
-    for (int32_t i = 0; i < n; i++) {
-        const float *row = row_of(h, rows[i], d);
-        out[i] = k->dot(row, v->data, d);
-        if (norms) norms[i] = sqrtf(k->dot(row, row, d));
-    }
+    for (int32_t i = 0; i < n; i++) *flag_of(flags, first + rows[i]) = holds(test, k, row_of(h, rows[i], d), v->data, d);
 }

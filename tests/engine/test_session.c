@@ -213,8 +213,10 @@ static void actions_do_what_they_say(void **state)
     for (int32_t i = 0; i < d; i++) v[i] /= (float)norm;
     for (int k = 0; k < 5 * 3; k++) { /* kinds x (no guard, dot, cos) */
         int64_t tested = 0, fired = 0, expected_fired = 0;
-        const rh_guard guard = {.cosine = k / 5 == 2, .compare = k % 2 ? RH_GUARD_GT : RH_GUARD_LE, .v = w,
-                                .norm = (float)sqrt(dot(w, w, d)), .threshold = 0.01f, .tested = &tested, .fired = &fired};
+        const rh_guard guard = {.test = {.cosine = k / 5 == 2, .compare = k % 2 ? RH_COMPARE_GT : RH_COMPARE_LE,
+                                         .norm = (float)sqrt(dot(w, w, d)), .threshold = 0.01f},
+                                .v = w, .tested = &tested, .fired = &fired};
+        const rh_guard_test *test = &guard.test;
         const rh_action action = {.kind = (rh_action_kind)(k % 5), .layer = 1, .hook = RH_MLP_OUT, .v = v, .rank = 1,
                                   .strength = -2.5f, .amount = 0.3f, .mask = {&terms[1], 1}, /* positions 2 and 3 */
                                   .guard = k < 5 ? NULL : &guard};
@@ -227,8 +229,8 @@ static void actions_do_what_they_say(void **state)
         assert_int_equal(rh_session_step(s, &in, 1, NULL), RH_OK);
         for (int t = 0; t < T; t++) {
             const float *h = before + t * d;
-            const double x = dot(h, w, d) / (guard.cosine ? guard.norm * sqrt(dot(h, h, d)) : 1);
-            const bool holds = guard.compare == RH_GUARD_GT ? x > guard.threshold : x <= guard.threshold;
+            const double x = dot(h, w, d) / (test->cosine ? test->norm * sqrt(dot(h, h, d)) : 1);
+            const bool holds = test->compare == RH_COMPARE_GT ? x > test->threshold : x <= test->threshold;
             const bool acts = t >= 2 && (k < 5 || holds);
             const double c = acts ? expected_move(&action, dot(h, v, d)) : 0;
             for (int32_t i = 0; i < d; i++) assert_true(fabs(after[t * d + i] - (h[i] + c * v[i])) < 1e-5);

@@ -121,7 +121,7 @@ static void check_actions(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
     for (size_t i = 0; i < all; i++) NEAR(out[i], (double)x[i] + y[i], fabs((double)x[i] + y[i]) * u);
 
     be->ops->upload(be, bx, 0, x, all * sizeof *x);
-    be->ops->steer_rows(be, bx, rows, picked, d, by, -1.5f);
+    be->ops->steer_rows(be, bx, rows, picked, d, by, -1.5f, NULL);
     read_buf(be, out, bx, all);
     for (int32_t i = 0; i < n; i++) {
         bool on = (n - 1 - i) % 2 == 0;
@@ -139,7 +139,7 @@ static void check_actions(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
     }
     rh_buf *bb = buf_of(be, basis, (size_t)(rank + 1) * (size_t)d);
     be->ops->upload(be, bx, 0, x, all * sizeof *x);
-    be->ops->ablate_rows(be, bx, rows, picked, d, bb, rank);
+    be->ops->ablate_rows(be, bx, rows, picked, d, bb, rank, NULL);
     read_buf(be, out, bx, all);
     for (int32_t i = 0; i < n; i++) {
         bool on = (n - 1 - i) % 2 == 0;
@@ -178,7 +178,6 @@ static void check_projections(rh_backend *be, int32_t n, int32_t d, uint64_t *se
 {
     size_t all = (size_t)n * (size_t)d;
     float *h = must_malloc(all * sizeof *h), *dir = must_malloc((size_t)d * sizeof *dir), *out = must_malloc(all * sizeof *out);
-    float *dots = must_malloc((size_t)n * sizeof *dots), *norms = must_malloc((size_t)n * sizeof *norms);
     int32_t *rows = must_malloc((size_t)n * sizeof *rows), picked = 0;
     double length = 0, slack = (d / 16 + 20) * u, size;
     random_floats(seed, h, all);
@@ -187,18 +186,10 @@ static void check_projections(rh_backend *be, int32_t n, int32_t d, uint64_t *se
     for (int32_t j = 0; j < d; j++) dir[j] = (float)(dir[j] / sqrt(length));
     for (int32_t i = n - 1; i >= 0; i -= 2) rows[picked++] = i;
     rh_buf *bh = buf_of(be, h, all), *bu = buf_of(be, dir, (size_t)d);
-    be->ops->dot_rows(be, dots, norms, bh, rows, picked, d, bu);
-    for (int32_t k = 0; k < picked; k++) {
-        const float *row = h + (size_t)rows[k] * (size_t)d;
-        double p = projection(row, dir, d, &size), square;
-        NEAR(dots[k], p, slack * size);
-        double norm = sqrt(projection(row, row, d, &square));
-        NEAR(norms[k], norm, slack * norm);
-    }
     for (int move = RH_MOVE_SCALE; move <= RH_MOVE_CLAMP; move++) {
         const double x = 0.25;
         be->ops->upload(be, bh, 0, h, all * sizeof *h);
-        be->ops->move_rows(be, bh, rows, picked, d, bu, (rh_move)move, (float)x);
+        be->ops->move_rows(be, bh, rows, picked, d, bu, (rh_move)move, (float)x, NULL);
         read_buf(be, out, bh, all);
         for (int32_t i = 0; i < n; i++) {
             bool on = (n - 1 - i) % 2 == 0;
@@ -216,9 +207,95 @@ static void check_projections(rh_backend *be, int32_t n, int32_t d, uint64_t *se
     free(h);
     free(dir);
     free(out);
-    free(dots);
-    free(norms);
     free(rows);
+}
+
+static bool stands(double x, rh_compare c, double limit)
+{
+    return c == RH_COMPARE_GT ? x > limit : c == RH_COMPARE_GE ? x >= limit : c == RH_COMPARE_LT ? x < limit : x <= limit;
+}
+
+/* A guard says what the test says in double, but for rows that are nearer to the threshold than the sums' rounding
+ * (as in check_projections; of the norm it is the same again); a row that was not asked keeps its flag. */
+static void check_guards(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
+{
+    size_t all = (size_t)n * (size_t)d;
+    float *h = must_malloc(all * sizeof *h), *v = must_malloc((size_t)d * sizeof *v);
+    int32_t *rows = must_malloc((size_t)n * sizeof *rows), *flags = must_malloc((size_t)(n + 3) * sizeof *flags), picked = 0;
+    double square, slack = (d / 16 + 20) * u, size;
+    for (int32_t i = n - 1; i >= 0; i -= 2) rows[picked++] = i;
+    for (int k = 0; k < 2 * 4 * 2; k++) {
+        random_floats(seed, h, all);
+        random_floats(seed, v, (size_t)d);
+        if (k == 3) memset(h + all - (size_t)d, 0, (size_t)d * sizeof *h); /* a cosine of 0 */
+        rh_guard_test test = {.cosine = k % 2, .compare = (rh_compare)(k / 2 % 4), .threshold = k < 8 ? 0 : k % 2 ? 0.1f : -0.3f};
+        test.norm = (float)sqrt(projection(v, v, d, &square));
+        for (int32_t i = 0; i < n + 3; i++) flags[i] = 7;
+        rh_buf *bh = buf_of(be, h, all), *bv = buf_of(be, v, (size_t)d), *bf = buf_of(be, NULL, (size_t)n + 3);
+        be->ops->upload(be, bf, 0, flags, (size_t)(n + 3) * sizeof *flags);
+        be->ops->guard_rows(be, bf, 2, bh, rows, picked, d, bv, &test);
+        be->ops->download(be, flags, bf, 0, (size_t)(n + 3) * sizeof *flags);
+        for (int32_t i = -2; i <= n; i++) {
+            if (i < 0 || i == n || (n - 1 - i) % 2) {
+                assert_int_equal(flags[i + 2], 7);
+                continue;
+            }
+            const float *row = h + (size_t)i * (size_t)d;
+            double p = projection(row, v, d, &size), norm = sqrt(projection(row, row, d, &square)) * test.norm;
+            if (test.cosine) size = norm > 0 ? size / norm + fabs(p / norm) : 0, p = norm > 0 ? p / norm : 0;
+            if (fabs(p - test.threshold) > slack * size || size == 0)
+                assert_int_equal(flags[i + 2], stands(p, test.compare, test.threshold));
+            else assert_in_range(flags[i + 2], 0, 1);
+        }
+        be->ops->buf_free(be, bh);
+        be->ops->buf_free(be, bv);
+        be->ops->buf_free(be, bf);
+    }
+    free(h);
+    free(v);
+    free(rows);
+    free(flags);
+}
+
+/* What is no number passes no guard; and through a gate go the rows that it names, of those that are listed. */
+static void check_gates(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
+{
+    enum { N = 5, FIRST = 3 };
+    const int32_t rows[] = {4, 0, 2, 3}, flags[FIRST + N] = {1, 1, 1, 1, 1, 0, 9, 0};
+    const bool on[N] = {true, false, false, true, false}; /* 1 has a flag but is not listed */
+    size_t all = (size_t)N * (size_t)d;
+    float *h = must_malloc(all * sizeof *h), *out = must_malloc(all * sizeof *out), *v = must_malloc((size_t)d * sizeof *v);
+    (void)n;
+    random_floats(seed, h, all);
+    for (int32_t j = 0; j < d; j++) v[j] = (float)(1 / sqrt(d));
+    rh_buf *bh = buf_of(be, h, all), *bv = buf_of(be, v, (size_t)d), *bf = buf_of(be, NULL, FIRST + N);
+    const rh_gate gate = {bf, FIRST};
+    for (int k = 0; k < 5; k++) {
+        be->ops->upload(be, bh, 0, h, all * sizeof *h);
+        be->ops->upload(be, bf, 0, flags, sizeof flags);
+        if (k == 0) be->ops->steer_rows(be, bh, rows, 4, d, bv, 2, &gate);
+        else if (k == 1) be->ops->ablate_rows(be, bh, rows, 4, d, bv, 1, &gate);
+        else be->ops->move_rows(be, bh, rows, 4, d, bv, (rh_move)(k - 2), k == 3 ? -1e3f : 30, &gate);
+        read_buf(be, out, bh, all);
+        for (size_t i = 0; i < N; i++)
+            assert_int_equal(memcmp(out + i * (size_t)d, h + i * (size_t)d, (size_t)d * sizeof *h) != 0, on[i]);
+    }
+    h[(size_t)d * 2] = NAN;
+    be->ops->upload(be, bh, 0, h, all * sizeof *h);
+    for (int k = 0; k < 8; k++) {
+        const rh_guard_test test = {.cosine = k % 2, .compare = (rh_compare)(k / 2), .norm = 1, .threshold = k / 2 < 2 ? -1e9f : 1e9f};
+        int32_t got[FIRST + N];
+        be->ops->guard_rows(be, bf, FIRST, bh, rows, 4, d, bv, &test);
+        be->ops->fetch(be, got, bf, 0, sizeof got);
+        assert_int_equal(be->ops->wait(be, NULL), RH_OK);
+        for (int i = 0; i < 4; i++) assert_int_equal(got[FIRST + rows[i]], rows[i] != 2);
+    }
+    be->ops->buf_free(be, bh);
+    be->ops->buf_free(be, bv);
+    be->ops->buf_free(be, bf);
+    free(h);
+    free(out);
+    free(v);
 }
 
 /* Cosines to half a unit, and three roundings: 1e-6 of the pair's length is ample. d is the
@@ -406,7 +483,7 @@ int main(void)
         { "rmsnorm", check_rmsnorm }, { "glu", check_glu },       { "softcap", check_softcap },
         { "actions", check_actions }, { "rope", check_rope },     { "moves", check_moves },
         { "halves", check_halves },   { "embed", check_embed },   { "projections", check_projections },
-        { "nan", check_nan },         { "forget", check_forget },
+        { "nan", check_nan },         { "forget", check_forget }, { "guards", check_guards },   { "gates", check_gates },
     };
     static const char *const isas[] = { "generic", "avx2", "avx512" };
     enum { CHECKS = sizeof checks / sizeof *checks, ISAS = sizeof isas / sizeof *isas };
