@@ -1,3 +1,5 @@
+#include <stddef.h>
+
 #if __has_include("kernels/cuda/ops.h") /* until the backend is there */
 #include "base/clock.h"
 #include "base/rng.h"
