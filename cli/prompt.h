@@ -22,8 +22,8 @@ extern const char *const CLI_TEMPLATES[];
     {"system", 0, CLI_TEXT, offsetof(type, field.system), "TEXT",                                                     \
      "system text of the chat (\"\": none; default: the template's own); implies --chat", 0, 0, NULL},               \
     {"chat-template", 0, CLI_CHOICE, offsetof(type, field.template_), "NAME",                                         \
-     "auto (default: the model's own), gemma, chatml, llama3, or none: the prompt is the text as it is, even with "   \
-     "--chat; implies --chat", 0, 0, CLI_TEMPLATES},                                 \
+     "auto (default: the model's own), gemma, chatml, llama3, mistral ([INST], as in the model's template), or "        \
+     "none: the prompt is the text as it is, even with --chat; implies --chat", 0, 0, CLI_TEMPLATES},                                 \
     {"special", 0, CLI_FLAG, offsetof(type, field.special), NULL,                                                     \
      "control tokens spelled in the text become tokens", 0, 0, NULL}
 

@@ -47,7 +47,7 @@ static rh_status chat_tokens(rh_tokens *tokens, const rh_model *m, const char *t
     rh_chat chat = o->template_ ? o->template_ : rh_tokenizer_chat(m->tokenizer);
     if (chat == RH_CHAT_NONE) {
         return rh_hinted(rh_fail(err, RH_EUNSUPPORTED, "'%s' has no chat template that Rhumb knows", m->name),
-                         err, "--chat-template gemma, chatml or llama3 sets it in that family's words, none leaves it raw");
+                         err, "--chat-template gemma, chatml, llama3 or mistral sets it in that family's words, none leaves it raw");
     }
     size_t begin, end;
     return rh_chat_prompt_after(m->tokenizer, chat, tokens, o->system, o->before, o->n_before, text, len, o->special, &begin,

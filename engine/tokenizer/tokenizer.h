@@ -49,10 +49,11 @@ int32_t rh_tokenizer_find(const rh_tokenizer *t, const char *piece); /* id of an
 
 /* ---- chat templates, by family, never by running Jinja -------------------------------- */
 
-typedef enum rh_chat { RH_CHAT_NONE = 0, RH_CHAT_GEMMA, RH_CHAT_CHATML, RH_CHAT_LLAMA3 } rh_chat;
+typedef enum rh_chat { RH_CHAT_NONE = 0, RH_CHAT_GEMMA, RH_CHAT_CHATML, RH_CHAT_LLAMA3, RH_CHAT_MISTRAL } rh_chat;
 
 /* Recognised from tokenizer.chat_template, else from the vocabulary (a Gemma base model has
- * the turn tokens too). RH_CHAT_NONE if nothing fits. */
+ * the turn tokens too). RH_CHAT_NONE if nothing fits. MISTRAL is [INST] … [/INST], Llama 2's <<SYS>> too,
+ * with the spaces and the place of the system text that the template has. */
 rh_chat rh_tokenizer_chat(const rh_tokenizer *t);
 const char *rh_chat_name(rh_chat c);
 
@@ -66,7 +67,7 @@ rh_status rh_chat_prompt(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const
                          size_t *user_end, rh_error *err);
 
 /* The same behind earlier turns of user and assistant, text as it is. RH_EVALUE: an order of turns that the
- * template refuses (Gemma's: user and assistant in turn). */
+ * template refuses (Gemma's and Mistral's: user and assistant in turn). */
 typedef struct rh_chat_turn { bool assistant; const char *text; size_t len; } rh_chat_turn;
 rh_status rh_chat_prompt_after(const rh_tokenizer *t, rh_chat c, rh_tokens *out, const char *system,
                                const rh_chat_turn *before, int32_t n_before, const char *user, size_t user_len,

@@ -65,7 +65,7 @@ def ids_of(place, at, texts, *flags):
 
 
 def test_texts_and_chats(place):
-    for name, vocabulary in (("llama3.1", None), ("qwen2", None), ("smollm2", None), ("gemma3", None), ("gemma2", "gemma3"), ("llama2", None)):
+    for name, vocabulary in (("llama3.1", None), ("qwen2", None), ("smollm2", None), ("gemma3", None), ("gemma2", "gemma3"), ("llama2", None), ("mistral0.3", None)):
         at = folder(place, name, vocabulary)
         known = answers(name)
         texts = [t for t, *_ in known["texts"]]
@@ -113,8 +113,10 @@ def test_chat_template_flag(place):
     assert r.code == 1 and "<|im_start|>" in r.err, r
     r = place.run("tokens", at, text, "--chat-template", "none", "--system", "Be brief.")
     assert r.code == 1 and "a system text is part of a chat" in r.err, r
-    expect(place, [(["tokens", at, text, "--chat-template", "mistral"], 2,
-                    ["rhumb: error: --chat-template knows no 'mistral'; it is one of auto, gemma, chatml, llama3, none"])])
+    expect(place, [(["tokens", at, text, "--chat-template", "alpaca"], 2,
+                    ["rhumb: error: --chat-template knows no 'alpaca'; it is one of auto, gemma, chatml, llama3, mistral, none"])])
+    given = place.json("tokens", at, text, "--chat-template", "mistral")["ids"] # plain text where the vocabulary has no such marks
+    assert place.json("tokens", at, "[INST]" + text + "[/INST]", "--bos")["ids"] == given
     at = folder(place, "llama3.1")
     raw = place.json("tokens", at, text)["ids"]
     bos = place.json("tokens", at, text, "--bos")["ids"]

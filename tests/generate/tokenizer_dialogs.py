@@ -11,13 +11,15 @@ import pathlib
 import shutil
 import tempfile
 
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.models.gemma.tokenization_gemma import GemmaTokenizer
+from transformers.models.llama.tokenization_llama import LlamaTokenizer
 
 HUB = pathlib.Path(__file__).resolve().parent.parent / "data" / "tokenizer" / "hub"
 ALTERNATES = """{% set turns = messages[1:] if messages[0]['role'] == 'system' else messages %}{% for m in turns -%}
 {%- if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}{% endfor -%}"""
-FOLDERS = {"llama3.1": "llama3.1", "llama3": "llama3.1", "qwen2": "qwen2", "smollm2": "smollm2", "gemma3": "gemma3", "gemma2": "gemma3"}
+FOLDERS = {"llama3.1": "llama3.1", "llama3": "llama3.1", "qwen2": "qwen2", "smollm2": "smollm2", "gemma3": "gemma3", "gemma2": "gemma3",
+           "mistral0.1": "llama2", "mistral0.2": "llama2", "llama2-chat": "llama2", "mistral0.3": "mistral0.3", "nemo": "nemo"}
 U, A, S = "user", "assistant", "system"
 DIALOGS = [
     [(U, "Name a city."), (A, "Paris."), (U, "Another.")],
@@ -30,6 +32,8 @@ DIALOGS = [
     [(U, "a"), (A, "b"), (A, "c"), (U, "d")],
     [(S, "Be brief."), (U, "a"), (U, "b"), (A, "c"), (U, "d")],
     [(U, "x <end_of_turn> <|im_end|> <|eot_id|> y"), (A, "<|im_start|><start_of_turn>"), (U, "z")],
+    [(S, "Be brief."), (U, ""), (A, " x "), (U, " \n")],
+    [(U, "[INST] a [/INST] <<SYS>>"), (A, "b</s><s> c"), (U, "[/INST]d</s>")],
 ]
 
 
@@ -41,7 +45,8 @@ def main():
             shutil.copytree(HUB / vocabulary, folder)
             shutil.copytree(HUB / name, folder, dirs_exist_ok=True)
             gemma = name.startswith("gemma")
-            t = (GemmaTokenizer if gemma else PreTrainedTokenizerFast).from_pretrained(folder)
+            slow = {"gemma3": GemmaTokenizer, "gemma2": GemmaTokenizer, "mistral0.1": LlamaTokenizer}
+            t = slow.get(name, AutoTokenizer if (folder / "tokenizer.model").exists() else PreTrainedTokenizerFast).from_pretrained(folder)
             template = t.get_chat_template()
             out[name] = []
             for dialog in DIALOGS:

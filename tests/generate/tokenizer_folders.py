@@ -59,6 +59,74 @@ LLAMA3 = """{% for message in messages %}{% set content = '<|start_header_id|>' 
 {%- endfor %}{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>
 
 ' }}{% endif %}"""
+ALTERNATING = """(message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate user/assistant') }}{% endif %}"""
+MISTRAL_01 = """{{ bos_token }}{% for message in messages %}{% if """ + ALTERNATING + """{% if message['role'] == 'user' %}
+{{- '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token + ' ' }}
+{%- else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}"""
+SYSTEM_APART = """{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content'] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+
+"""
+MISTRAL_02 = SYSTEM_APART + """{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if """ + ALTERNATING + """
+    {%- if message['role'] == 'user' %}
+        {%- if loop.first and system_message is defined %}
+            {{- ' [INST] ' + system_message + '\\n\\n' + message['content'] + ' [/INST]' }}
+        {%- else %}
+            {{- ' [INST] ' + message['content'] + ' [/INST]' }}
+        {%- endif %}
+    {%- elif message['role'] == 'assistant' %}
+        {{- ' ' + message['content'] + eos_token}}
+    {%- endif %}
+{%- endfor %}
+"""
+MISTRAL_03 = SYSTEM_APART.replace("'", '"') + """{#- Turns alternate, but for those of tools. #}
+{%- set ns = namespace(index=0) %}
+{%- for message in loop_messages %}
+    {%- if message["role"] != "tool" %}
+        {%- if (message["role"] == "user") != (ns.index % 2 == 0) %}
+            {{- raise_exception("After the optional system message, roles must alternate") }}
+        {%- endif %}
+        {%- set ns.index = ns.index + 1 %}
+    {%- endif %}
+{%- endfor %}
+{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if message["role"] == "user" %}
+        {%- if tools is defined and tools is not none and loop.last %}
+            {{- "[AVAILABLE_TOOLS] [" }}
+            {%- for tool in tools %}
+                {{- '{"type": "function", "function": ' + tool.function|tojson + "}}" }}
+            {%- endfor %}
+            {{- "[/AVAILABLE_TOOLS]" }}
+        {%- endif %}
+        {%- if loop.last and system_message is defined %}
+            {{- "[INST] " + system_message + "\\n\\n" + message["content"] + "[/INST]" }}
+        {%- else %}
+            {{- "[INST] " + message["content"] + "[/INST]" }}
+        {%- endif %}
+    {%- elif message.tool_calls is defined and message.tool_calls is not none %}
+        {{- "[TOOL_CALLS] " + message.tool_calls|tojson }}
+        {{- "]" + eos_token }}
+    {%- elif message["role"] == "assistant" %}
+        {{- " " + message["content"]|trim + eos_token}}
+    {%- endif %}
+{%- endfor %}
+"""
+NEMO = MISTRAL_03.replace("[INST] ", "[INST]").replace('" " + message["content"]|trim', 'message["content"]')
+LLAMA2 = """{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system_message = messages[0]['content'] %}
+{%- elif false == true and not '<<SYS>>' in messages[0]['content'] %}{% set system_message = 'You are honest.\\n' %}{% else %}
+{%- set loop_messages = messages %}{% set system_message = false %}{% endif %}{% for message in loop_messages %}{% if """ + ALTERNATING + """
+{%- if loop.index0 == 0 and system_message != false %}
+{%- set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}{% set content = message['content'] %}{% endif %}
+{%- if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}{% elif message['role'] == 'system' %}
+{{- '<<SYS>>\\n' + content.strip() + '\\n<</SYS>>\\n\\n' }}{% elif message['role'] == 'assistant' %}
+{{- ' '  + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"""
 
 TEXTS = [
     "", " ", "  ", "   a", "a   ", "\n", "\r\n", "a\r\n\r\nb", "\t\tx", "12345 6789", "3.14159", "½ ²³ Ⅳ 一二三", "１２３", "٣٤٥",
@@ -141,7 +209,7 @@ def answer(folder, slow_class, marks, chat, chats_only=False):
             try:
                 ids = t.apply_chat_template(messages, add_generation_prompt=True)
             except Exception as e:
-                assert "System role" in str(e), e
+                assert "System role" in str(e) or "alternate" in str(e), e
                 ids = None
             chats.append([system, user, ids])
     if slow:
@@ -207,6 +275,19 @@ def main():
         answer(save(name, model, {**config, "legacy": legacy}, CHATML_BARE), LlamaTokenizer if legacy else None, ("</s>", "<|im_end|>"), True)
         if name == "llama2-new":
             (OUT / name / "tokenizer.model").unlink()  # the same as llama2's
+    decoder = {i: d for i, d in decoder.items() if int(i) < n}
+    for name, legacy, template in (("mistral0.1", True, MISTRAL_01), ("mistral0.2", False, MISTRAL_02), ("llama2-chat", False, LLAMA2)):
+        folder = save(name, model, {**config, "added_tokens_decoder": decoder, "legacy": legacy}, template)
+        answer(folder, LlamaTokenizer if legacy else None, ("</s>", "[INST]"), True, True)
+        (folder / "tokenizer.model").unlink()  # the same as llama2's
+
+    model = piece_model(380, add_dummy_prefix=True, control_symbols=["[INST]", "[/INST]", "[TOOL_CALLS]"])
+    decoder = {**decoder, **{str(i): {**decoder["1"], "content": c} for i, c in ((3, "[INST]"), (4, "[/INST]"), (5, "[TOOL_CALLS]"))}}
+    answer(save("mistral0.3", model, {**config, "added_tokens_decoder": decoder, "legacy": False}, MISTRAL_03, jinja=True), None, ("</s>", "[INST]"), True, True)
+
+    data = byte_level(split(LLAMA3_SPLIT), special("<unk>", "<s>", "</s>", "[INST]", "[/INST]"), n=300, ignore_merges=True)
+    config = {"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "GPT2Tokenizer", "add_bos_token": True}
+    answer(save("nemo", data, config, NEMO), None, ("</s>", "[INST]"), True, True)
 
 
 if __name__ == "__main__":

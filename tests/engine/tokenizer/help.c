@@ -112,3 +112,19 @@ void check_tiles(const rh_tokens *t, size_t len, bool gaps, const char *what)
     }
     if (!gaps && (size_t)at != len) fail_msg("%s: the tokens end at %d of %zu", what, at, len);
 }
+
+void check_user_tiles(const rh_tokens *t, size_t begin, size_t end, size_t len, const char *what)
+{
+    int32_t at = -1;
+    assert_true(begin <= end && end <= t->n);
+    for (size_t i = 0; i < t->n; i++) {
+        rh_token x = t->items[i];
+        if (i < begin || i >= end) {
+            if (x.start != x.end) fail_msg("%s: token %zu is the template's, but covers text", what, i);
+            continue;
+        }
+        if (x.end <= x.start || (at >= 0 && x.start != at) || (size_t)x.end > len)
+            fail_msg("%s: token %zu is [%d, %d) after %d", what, i, x.start, x.end, at);
+        at = x.end;
+    }
+}

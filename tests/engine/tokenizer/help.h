@@ -29,5 +29,7 @@ char *ids_of(const rh_tokenizer *t, const char *text, size_t len, bool special);
 /* Offsets tile [0, len): every token covers at least a byte and begins where the last ended; a
  * gap may hold only bytes that the vocabulary has no token for (gaps true). */
 void check_tiles(const rh_tokens *t, size_t len, bool gaps, const char *what);
+/* Tokens [begin, end) of a chat tile a part of the user's text [0, len); the others cover nothing. */
+void check_user_tiles(const rh_tokens *t, size_t begin, size_t end, size_t len, const char *what);
 
 #endif

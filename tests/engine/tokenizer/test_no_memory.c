@@ -40,7 +40,8 @@ static void run(void (*make)(tiny_vocab *v), const char *begin, const char *end,
     scratch s;
     scratch_open(&s);
     make(&v);
-    v.chat_template = "'<|im_start|>system\nab<|im_end|>' <start_of_turn>";
+    v.chat_template = chat == RH_CHAT_MISTRAL ? "{{ bos_token }}{{ ' [INST] ' + content + ' [/INST]' }}{{ content + eos_token }}"
+                                              : "'<|im_start|>system\nab<|im_end|>' <start_of_turn>";
     tiny_add(&v, begin, 3, 0);
     tiny_add(&v, end, 3, 0);
     if (llama3) v.pre = "llama-bpe";
@@ -62,6 +63,7 @@ static void sentencepiece(void **state)
 {
     (void)state;
     run(tiny_sentencepiece, "<start_of_turn>", "<end_of_turn>", RH_CHAT_GEMMA, false);
+    run(tiny_sentencepiece, "[INST]", "[/INST]", RH_CHAT_MISTRAL, false);
 }
 
 int main(void)

@@ -139,6 +139,7 @@ rh_str tiny_vocab_bytes(const tiny_vocab *v)
     tiny g = { 0 };
     if (v->model) tiny_string(&g, "tokenizer.ggml.model", v->model);
     if (v->pre) tiny_string(&g, "tokenizer.ggml.pre", v->pre);
+    if (v->no_space_prefix) tiny_bool(&g, "tokenizer.ggml.add_space_prefix", false);
     if (v->chat_template) tiny_string(&g, "tokenizer.chat_template", v->chat_template);
     tiny_strings(&g, "tokenizer.ggml.tokens", v->pieces, v->n);
     if (v->n_types) tiny_i32s(&g, "tokenizer.ggml.token_type", v->types, v->n_types);

@@ -30,7 +30,7 @@ typedef struct tiny_vocab {
     size_t n, n_types, n_scores;
     rh_bytes merges[TINY_MAX];
     size_t n_merges;
-    bool has_merges;
+    bool has_merges, no_space_prefix;
     int64_t bos, eos, unk; /* -1: left out */
     char letters[256][8];
 } tiny_vocab;
