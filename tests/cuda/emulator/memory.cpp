@@ -54,14 +54,15 @@ const allocation *before(const void *p)
     return it == allocations.begin() ? NULL : &std::prev(it)->second;
 }
 
-void check_canary(const allocation &a)
+void check_canary(const allocation &a, const char *who)
 {
     const uintptr_t start = (uintptr_t)a.p / PAGE * PAGE;
     const char *front = (uintptr_t)a.p - start > FRONT ? a.p - FRONT : (const char *)start;
     for (const char *c = front; c < a.p; c++)
-        if ((uint8_t)*c != CANARY) fail("wrote %zd bytes before an allocation of %zu bytes", a.p - c, a.bytes);
+        if ((uint8_t)*c != CANARY) fail("%s wrote %zd bytes before an allocation of %zu bytes", who, a.p - c, a.bytes);
     for (const char *c = a.p + a.bytes; (uintptr_t)c % PAGE; c++)
-        if ((uint8_t)*c != CANARY) fail("wrote %zd bytes after the end of an allocation of %zu bytes", c - a.p - (ptrdiff_t)a.bytes, a.bytes);
+        if ((uint8_t)*c != CANARY)
+            fail("%s wrote %zd bytes after the end of an allocation of %zu bytes", who, c - a.p - (ptrdiff_t)a.bytes, a.bytes);
 }
 
 } // namespace
@@ -74,10 +75,12 @@ bool is_pinned(const void *p)
     return it != pinned.begin() && (uintptr_t)p < std::prev(it)->first + std::prev(it)->second;
 }
 
-void check_canaries()
+void check_canaries(const char *kernel)
 {
+    char who[200];
+    snprintf(who, sizeof who, "kernel %s", kernel);
     for (const auto &a : allocations)
-        if (!a.second.freed) check_canary(a.second);
+        if (!a.second.freed) check_canary(a.second, who);
 }
 
 void check_device(const void *p, size_t bytes, const char *what)
@@ -105,15 +108,15 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     const char *p = (const char *)info->si_addr;
     if (fiber_overflow(p)) fail("a thread's stack of %d bytes overflows", FIBER_STACK);
     if (!on_device(p)) fail("reads or writes at %p, which is not memory of the device", (const void *)p);
-    const allocation *a = before(p);
-    const auto after = allocations.upper_bound((uintptr_t)p);
-    if (a && a->freed && p >= a->p && p < a->p + pages(a->bytes))
-        fail("reads or writes byte %zd of freed memory of %zu bytes", p - a->p, a->bytes);
-    const bool near_end = a && p >= a->p &&
-                          (after == allocations.end() || p - (a->p + a->bytes) <= after->second.p - p);
-    if (near_end) fail("reads or writes %zd bytes after the end of an allocation of %zu bytes", p - (a->p + a->bytes), a->bytes);
-    if (after != allocations.end())
-        fail("reads or writes %zd bytes before an allocation of %zu bytes", after->second.p - p, after->second.bytes);
+    auto next = allocations.upper_bound((uintptr_t)p);
+    if (next != allocations.begin() && std::prev(next)->second.p > p) --next; /* p is in the guard before it */
+    const allocation *below = next == allocations.begin() ? NULL : &std::prev(next)->second;
+    const allocation *above = next == allocations.end() ? NULL : &next->second;
+    if (below && below->freed && p < below->p + pages(below->bytes))
+        fail("reads or writes byte %zd of freed memory of %zu bytes", p - below->p, below->bytes);
+    const ptrdiff_t past = below ? p - (below->p + below->bytes) : PTRDIFF_MAX, to_go = above ? above->p - p : PTRDIFF_MAX;
+    if (below && past <= to_go) fail("reads or writes %zd bytes after the end of an allocation of %zu bytes", past, below->bytes);
+    if (above) fail("reads or writes %zd bytes before an allocation of %zu bytes", to_go, above->bytes);
     fail("reads or writes at %p, in no allocation", (const void *)p);
 }
 
@@ -177,7 +180,7 @@ cudaError_t cudaFree(void *p)
     if (it == allocations.begin() || (--it)->second.p != p) fail("cudaFree of %p, which cudaMalloc did not give", p);
     allocation &a = it->second;
     if (a.freed) fail("cudaFree of %p for the second time", p);
-    check_canary(a);
+    check_canary(a, "somebody");
     a.freed = true;
     device().counts.memory -= a.bytes;
     char *start = (char *)it->first + PAGE;

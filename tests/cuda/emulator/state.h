@@ -28,7 +28,7 @@ uint32_t random_below(uint32_t n);
 void check_device(const void *p, size_t bytes, const char *what);
 bool on_device(const void *p); /* anywhere in the device's addresses */
 bool is_pinned(const void *p);
-void check_canaries(); /* fails if somebody wrote beside an allocation */
+void check_canaries(const char *kernel); /* fails if it wrote beside an allocation */
 /* While a kernel runs, a fault is reported with its address and the nearest allocation. */
 void catch_faults();
 void release_faults();

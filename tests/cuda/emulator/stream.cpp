@@ -115,7 +115,7 @@ cudaError_t launch(const char *kernel, dim3 grid, dim3 block, size_t shared, voi
         device().counts.launches++;
         catch_faults();
         run_grid(kernel, grid, block, shared, body);
-        check_canaries();
+        check_canaries(kernel);
         release_faults();
     });
 }
@@ -246,8 +246,9 @@ cudaError_t cudaDeviceSynchronize(void)
 cudaError_t cudaStreamQuery(cudaStream_t s)
 {
     const cudaError_t e = refuse_while_capturing(s);
-    if (e == cudaSuccess && s) drain(s, s->done + 1); /* or who asks again and again would never see the end */
-    return e != cudaSuccess ? e : s && !s->queue.empty() ? cudaErrorNotReady : cudaSuccess;
+    if (e != cudaSuccess || !s || s->queue.empty()) return e;
+    drain(s, s->done + 1); /* or who asks again and again would never see the end */
+    return cudaErrorNotReady;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned int flags)
@@ -291,7 +292,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     cudaStream_t s = event->stream;
     if (!s || !streams.count(s) || s->done >= event->after) return cudaSuccess;
     drain(s, s->done + 1);
-    return s->done >= event->after ? cudaSuccess : cudaErrorNotReady;
+    return cudaErrorNotReady;
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t end)
