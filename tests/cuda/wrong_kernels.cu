@@ -83,7 +83,7 @@ int launch_collectives(void *stream, unsigned *out) { return RH_LAUNCH(collectiv
 
 WRONG(reads_past_end, if (t == 3) x[0] = x[128];)
 WRONG(writes_past_end, if (t == 3) x[127] = 1;)
-WRONG(reads_before, if (t == 3) x[0] = x[-1024];)
+WRONG(reads_before, if (t == 3) x[0] = x[-900];)
 WRONG(writes_before, if (t == 3) x[-1] = 1;)
 WRONG(reads_far_away, if (t == 3) x[0] = x[(size_t)1 << 40];)
 WRONG(reads_misaligned, if (t == 3) x[0] = ((const float4 *)(x + 1))[0].y;)
@@ -91,12 +91,13 @@ WRONG(index_out_of_bounds, RH_SHARED(float, tile, 64); tile[t + 1] = x[t];)
 WRONG(negative_index, RH_SHARED(float, tile, 64); tile[t - 1] = x[t];)
 WRONG(reads_unwritten, RH_SHARED(float, tile, 64); if (t < 63) tile[t] = x[t]; __syncthreads(); x[t] = tile[t];)
 WRONG(adds_to_unwritten, RH_SHARED(float, tile, 1); atomicAdd(&tile[0], x[t]);)
-WRONG(no_barrier_after_write, RH_SHARED(float, tile, 64); tile[t] = x[t]; x[t] = tile[63 - t];)
+WRONG(no_barrier_after_write, RH_SHARED(float, tile, 64); tile[t] = 0; __syncthreads(); tile[t] = 1; x[t] = tile[63 - t];)
 WRONG(no_barrier_after_read, RH_SHARED(float, tile, 64); tile[t] = x[t]; __syncthreads(); const float y = tile[63 - t];
       tile[t] = y;)
 WRONG(two_write, RH_SHARED(float, tile, 1); tile[0] = x[t];)
 WRONG(shuffle_is_no_barrier, RH_SHARED(float, tile, 64); tile[t] = x[t]; x[t] = rh_warp_sum(1.0f); x[t] = tile[t ^ 1];)
-WRONG(syncwarp_is_no_barrier, RH_SHARED(float, tile, 64); tile[t] = x[t]; __syncwarp(); x[t] = tile[t ^ 32];)
+WRONG(syncwarp_is_no_barrier, RH_SHARED(float, tile, 64); tile[t] = 0; __syncthreads(); tile[t] = 1; __syncwarp();
+      x[t] = tile[t ^ 32];)
 WRONG(ended_before_barrier, if (t < 40) return; __syncthreads();)
 WRONG(two_barriers,
       if (t < 32) {
@@ -132,7 +133,7 @@ static int launch_host_pointer(float *x, float *freed)
 const wrong_kernel wrong_kernels[] = {
     ROW(reads_past_end, "reads or writes 4 bytes after the end of an allocation of 508 bytes"),
     ROW(writes_past_end, "wrote 0 bytes after the end of an allocation of 508 bytes"),
-    ROW(reads_before, "bytes before an allocation of 508 bytes"),
+    ROW(reads_before, "reads or writes 3600 bytes before an allocation of 508 bytes"),
     ROW(writes_before, "wrote 4 bytes before an allocation of 508 bytes"),
     ROW(reads_far_away, "which is not memory of the device"),
     ROW(reads_misaligned, "misaligned"),
