@@ -22,6 +22,11 @@ static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x
 static inline int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
 static inline int __ffs(int x) { return __builtin_ffs(x); }
 static inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+static inline void sincospif(float x, float *s, float *c)
+{
+    *s = (float)sin(3.14159265358979324 * (double)x);
+    *c = (float)cos(3.14159265358979324 * (double)x);
+}
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 
 #define EMU_MIN_MAX(T)                                                                             \
