@@ -15,6 +15,7 @@
 #endif
 #endif
 #ifdef EMU_ASAN
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 #ifndef __x86_64__
@@ -110,6 +111,9 @@ fiber *fiber_start(int i, void (*run)())
     f->size = FIBER_STACK;
     f->fake = NULL;
     f->run = run;
+#ifdef EMU_ASAN
+    __asan_unpoison_memory_region(f->low, FIBER_STACK); /* of frames that were left and never returned */
+#endif
     /* Stacks begin at different places of their pages, or all would fall on the same lines of the cache. */
     const size_t colour = (size_t)(i * 5 % 32) * 128;
 #ifdef __x86_64__
