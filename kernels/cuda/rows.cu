@@ -99,16 +99,18 @@ static __device__ inline bool holds(int32_t compare, float x, float threshold)
     }
 }
 
-/* Later steps of this launch read the flag through their gate: the barrier shows it to the block. */
+/* A NaN says no, whatever is compared. Later steps of this launch read the flag through their gate: the barrier shows it to
+ * the block. */
 template <class Row, class Sums>
 static __device__ void guard(Row &row, Sums &sums, const rh_cuda_row_step &s, int32_t d)
 {
-    float x = dot(row, sums, s.a, d);
+    const float product = dot(row, sums, s.a, d);
+    float x = product;
     if (s.cosine) {
         const float length = sqrtf(square(row, sums, d));
-        x = length == 0 || s.y == 0 ? 0 : x / (length * s.y);
+        x = length > 0 && s.y > 0 ? product / length / s.y : 0;
     }
-    if (threadIdx.x == 0) s.flags[blockIdx.x] = holds(s.mode, x, s.x);
+    if (threadIdx.x == 0) s.flags[blockIdx.x] = product == product && holds(s.mode, x, s.x);
     __syncthreads();
 }
 
