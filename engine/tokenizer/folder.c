@@ -210,7 +210,7 @@ static rh_status read_tokenizer(rh_hub *h, const char *model, const char *json)
 {
     RH_TRY(rh_hub_load(&h->config, &h->config_path, h, "tokenizer_config.json"));
     if (rh_is_file(model) && (is_model_proto(model) || !rh_is_file(json))) RH_TRY(rh_hub_sentencepiece(h, model));
-    else RH_TRY(rh_hub_byte_level(h, json));
+    else RH_TRY(rh_hub_bpe(h, json));
     RH_TRY(rh_cut_init(h->t, h->err));
     RH_TRY(special_tokens(h));
     return chat_template(h);

@@ -1,4 +1,4 @@
-/* folder_bpe.c - tokenizer.json with a byte-level BPE model: vocabulary, merges in both spellings,
+/* folder_bpe.c - tokenizer.json with a BPE model: vocabulary, merges in both spellings,
  * added tokens. What it asks for that is not there is refused by name. */
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,6 @@ static rh_status check_model(const reading *r)
                          r->h->err, "a GGUF file of the model may serve");
     if (is_set(json_object_get(r->model, "continuing_subword_prefix"))) return refuse(r, "its model has a continuing_subword_prefix");
     if (is_set(json_object_get(r->model, "end_of_word_suffix"))) return refuse(r, "its model has an end_of_word_suffix");
-    if (json_is_true(json_object_get(r->model, "byte_fallback"))) return refuse(r, "its model is SentencePiece's BPE (byte_fallback)");
     const json_t *dropout = json_object_get(r->model, "dropout");
     if (json_is_number(dropout) && json_number_value(dropout) != 0) return refuse(r, "its model drops merges at random");
     return RH_OK;
@@ -50,6 +49,20 @@ static rh_status take_added(const reading *r)
         const json_t *id = json_object_get(value, "id"), *content = json_object_get(value, "content");
         if (!json_is_integer(id)) return wrong(r, "an added token has no id");
         RH_TRY(rh_hub_add(r->h, json_integer_value(id), json_string_value(content), json_string_length(content), value, r->path));
+    }
+    return RH_OK;
+}
+
+/* A token that is looked for in what the normalizer leaves is spelled with its ▁, and found at other places. */
+static rh_status check_added(const reading *r, const rh_bpe_parts *parts, const rh_hub_said *said)
+{
+    if (!said->marks_spaces) return RH_OK;
+    for (size_t i = 0; i < r->h->n_added; i++) {
+        const rh_added_token *a = &r->h->added[i];
+        if (!(a->flags & RH_ADDED_NORMALIZED) || (parts->space_prefix != RH_PREFIX_ALL && !memchr(a->content.data, ' ', a->content.len))) continue;
+        return rh_hinted(rh_fail(r->h->err, RH_EUNSUPPORTED, "'%s': added token '%.40s' is to match normalized text, in which a space is "
+                                 "\xe2\x96\x81, which is not there yet", r->path, a->content.data), r->h->err,
+                         "a GGUF file of the model may serve, or a tokenizer.model beside it");
     }
     return RH_OK;
 }
@@ -116,32 +129,42 @@ static rh_status find_unknown(rh_bpe_parts *parts, const reading *r)
     return RH_OK;
 }
 
-static rh_status read_parts(rh_bpe_parts *parts, const char **bos, const reading *r)
+static rh_status read_parts(rh_bpe_parts *parts, rh_hub_said *said, const reading *r)
 {
     RH_TRY(check_model(r));
-    RH_TRY(rh_hub_rules(parts, bos, r->root, r->path, r->h->err));
+    RH_TRY(rh_hub_rules(parts, said, r->root, r->path, r->h->err));
     parts->whole_words = json_is_true(json_object_get(r->model, "ignore_merges"));
+    parts->byte_fallback = json_is_true(json_object_get(r->model, "byte_fallback"));
+    if (parts->byte_fallback && !parts->chars) return refuse(r, "its model has byte_fallback with a byte-level pre_tokenizer");
     RH_TRY(take_added(r));
+    RH_TRY(check_added(r, parts, said));
     RH_TRY(take_vocabulary(r));
     RH_TRY(find_unknown(parts, r));
     return take_merges(parts, r);
 }
 
-rh_status rh_hub_byte_level(rh_hub *h, const char *path)
+/* bos: what post_processor puts in front. */
+static rh_status set_bos(rh_hub *h, const char *bos, const char *path)
+{
+    if (bos) h->t->bos = rh_tokenizer_find(h->t, bos);
+    if (bos && h->t->bos < 0)
+        return rh_fail(h->err, RH_EFORMAT, "'%s': post_processor puts '%.40s' in front, which is not in the vocabulary", path, bos);
+    h->t->adds_bos = rh_hub_class_adds_bos(h) ? rh_hub_flag(h, "add_bos_token", true) : bos != NULL;
+    return RH_OK;
+}
+
+rh_status rh_hub_bpe(rh_hub *h, const char *path)
 {
     json_t *root = NULL;
     rh_bpe_parts parts = {0};
-    const char *bos = NULL;
+    rh_hub_said said = {0};
     RH_TRY(rh_json_load(&root, path, h->err));
     const reading r = {h, path, root, json_object_get(root, "model")};
-    rh_status status = json_is_object(root) ? read_parts(&parts, &bos, &r) : wrong(&r, "it is not a JSON object");
+    rh_status status = json_is_object(root) ? read_parts(&parts, &said, &r) : wrong(&r, "it is not a JSON object");
     if (!status) status = rh_bpe_attach_parts(h->t, &parts, h->err);
     else rh_pretokenizer_free(parts.pre);
     free(parts.merges);
-    if (!status && bos) h->t->bos = rh_tokenizer_find(h->t, bos);
-    if (!status && bos && h->t->bos < 0)
-        status = rh_fail(h->err, RH_EFORMAT, "'%s': post_processor puts '%.40s' in front, which is not in the vocabulary", path, bos);
-    if (!status) h->t->adds_bos = rh_hub_class_adds_bos(h) ? rh_hub_flag(h, "add_bos_token", true) : bos != NULL;
+    if (!status) status = set_bos(h, said.bos, path);
     json_decref(root);
     return rh_hub_named(h, status, path);
 }

@@ -40,9 +40,12 @@ bool rh_hub_class_adds_bos(const rh_hub *h);
 bool rh_hub_flag(const rh_hub *h, const char *key, bool otherwise);
 
 rh_status rh_hub_sentencepiece(rh_hub *h, const char *path); /* folder_spm.c: tokenizer.model */
-rh_status rh_hub_byte_level(rh_hub *h, const char *path);    /* folder_bpe.c: tokenizer.json */
-/* folder_rules.c: what tokenizer.json says beside its model. *bos: the token that post_processor
- * puts in front, or NULL; borrowed from root. */
-rh_status rh_hub_rules(rh_bpe_parts *out, const char **bos, const json_t *root, const char *path, rh_error *err);
+rh_status rh_hub_bpe(rh_hub *h, const char *path);           /* folder_bpe.c: tokenizer.json */
+/* folder_rules.c: what tokenizer.json says beside its model, the rest of it into *out. */
+typedef struct rh_hub_said {
+    const char *bos;   /* the token that post_processor puts in front, or NULL; borrowed from root */
+    bool marks_spaces; /* normalizer has ▁ for them, so that added tokens that see its text have, too */
+} rh_hub_said;
+rh_status rh_hub_rules(rh_bpe_parts *out, rh_hub_said *said, const json_t *root, const char *path, rh_error *err);
 
 #endif

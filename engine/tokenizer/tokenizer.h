@@ -11,7 +11,7 @@ typedef struct rh_tokenizer rh_tokenizer; /* immutable; owner: rh_tokenizer_free
 /* From tokenizer.ggml.*. The gguf must stay open while the tokenizer lives. */
 rh_status rh_tokenizer_from_gguf(rh_tokenizer **out, rh_gguf *g, rh_error *err);
 /* From a model's folder as the Hub has it: tokenizer.model (SentencePiece), else tokenizer.json
- * (byte-level BPE), with tokenizer_config.json and chat_template.jinja. *out is NULL, with RH_OK,
+ * (BPE: byte-level, or SentencePiece's), with tokenizer_config.json and chat_template.jinja. *out is NULL, with RH_OK,
  * if there is neither. n_rows: of the embedding matrix; added tokens beyond it are left out.
  * RH_EUNSUPPORTED: it asks for something that is not there, named. Ids equal transformers'. */
 rh_status rh_tokenizer_from_folder(rh_tokenizer **out, const char *dir, int32_t n_rows, rh_error *err);

@@ -70,14 +70,22 @@ rh_status rh_spm_attach(rh_tokenizer *t, rh_gguf *g, rh_error *err); /* model "l
 rh_status rh_spm_attach_proto(rh_tokenizer *t, const rh_str *proto, rh_error *err);
 rh_status rh_bpe_attach(rh_tokenizer *t, rh_gguf *g, rh_error *err); /* model "gpt2" */
 
-/* What byte-level BPE is made of beside the pieces. */
+/* Of SentencePiece's: does a ▁ stand in front of a text? UNSPACED: if it does not begin with one; FIRST: nor
+ * stands behind a token cut out of the text. */
+enum { RH_PREFIX_NONE, RH_PREFIX_ALL, RH_PREFIX_UNSPACED, RH_PREFIX_FIRST };
+
+/* What BPE is made of beside the pieces. */
 struct rh_pretokenizer;
 typedef struct rh_bpe_parts {
     struct rh_pretokenizer *pre; /* taken over, also on failure */
     bool whole_words;            /* as in rh_pre_traits */
-    bool marks_unknown;          /* a byte without a token is t->unk; else it is left out */
+    bool marks_unknown;          /* a symbol without a token is t->unk; else it is left out */
     bool fuses_unknown;          /* neighbouring ones are one token */
     int normal_form;             /* RH_FORM_* of normalize.h */
+    bool chars;                  /* symbols are characters, ▁ a space, as SentencePiece has it; else bytes */
+    bool byte_fallback;          /* of chars: one without a token is its bytes' <0x..> */
+    bool splits_at_spaces;       /* of chars: no merge goes over a ▁ at its right */
+    int space_prefix;            /* of chars: RH_PREFIX_* */
     rh_bytes (*merges)[2];       /* [n_merges] left and right, lowest rank first */
     int64_t n_merges;
 } rh_bpe_parts;

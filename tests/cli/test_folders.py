@@ -165,18 +165,26 @@ def test_refusals(place):
             data[last] = value
         return change
     sets = lambda *p: changed("qwen2", put(*p))
+    spm = lambda *p: changed("llama2-json", put(*p))
     cases = [
-        ({"tokenizer_json": sets("pre_tokenizer", {"type": "Metaspace", "replacement": "▁"})}, 'pre_tokenizer has "Metaspace"'),
+        ({"tokenizer_json": sets("pre_tokenizer", {"type": "Metaspace", "replacement": "▁"})}, 'normalizer has beside ▁ for spaces "a normal form"'),
+        ({"tokenizer_json": sets("pre_tokenizer", {"type": "Metaspace", "replacement": "_"})}, "replaces spaces by something else than ▁"),
+        ({"tokenizer_json": sets("pre_tokenizer", {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "last"})}, 'prepend_scheme "last"'),
         ({"tokenizer_json": sets("pre_tokenizer", "pretokenizers", 0, "behavior", "Removed")}, 'splits with the behavior "Removed"'),
         ({"tokenizer_json": sets("pre_tokenizer", "pretokenizers", 0, "pattern", "Regex", r"\w+")}, r"a pattern has '\w'"),
         ({"tokenizer_json": sets("pre_tokenizer", "pretokenizers", 0, "pattern", "Regex", "a*")}, "can match nothing"),
         ({"tokenizer_json": sets("pre_tokenizer", "pretokenizers", 0, "pattern", "Regex", "(a")}, "PCRE2"),
         ({"tokenizer_json": sets("pre_tokenizer", "pretokenizers", 1, "add_prefix_space", True)}, "add_prefix_space"),
-        ({"tokenizer_json": sets("pre_tokenizer", None)}, "not byte-level"),
+        ({"tokenizer_json": sets("pre_tokenizer", None)}, "neither byte-level nor SentencePiece's"),
+        ({"tokenizer_json": sets("normalizer", {"type": "Replace", "pattern": {"Regex": " +"}, "content": "▁"})}, "for something else than a space"),
+        ({"tokenizer_json": sets("normalizer", {"type": "Prepend", "prepend": "x"})}, "something else than ▁ in front"),
+        ({"tokenizer_json": spm("added_tokens", 0, "normalized", True)}, "added token '<unk>' is to match normalized text"),
+        ({"tokenizer_json": spm("pre_tokenizer", {"type": "ByteLevel"})}, 'pre_tokenizer has beside ▁ for spaces "ByteLevel"'),
+        ({"tokenizer_json": spm("model", {"type": "Unigram"})}, 'its model is "Unigram"; known: BPE'),
         ({"tokenizer_json": sets("normalizer", {"type": "Lowercase"})}, 'normalizer has "Lowercase"'),
         ({"tokenizer_json": sets("post_processor", {"type": "RobertaProcessing"})}, 'post_processor has "RobertaProcessing"'),
         ({"tokenizer_json": sets("model", "type", "WordPiece")}, 'its model is "WordPiece"'),
-        ({"tokenizer_json": sets("model", "byte_fallback", True)}, "SentencePiece's BPE"),
+        ({"tokenizer_json": sets("model", "byte_fallback", True)}, "byte_fallback with a byte-level pre_tokenizer"),
         ({"tokenizer_json": sets("model", "end_of_word_suffix", "</w>")}, "end_of_word_suffix"),
         ({"tokenizer_json": sets("model", "merges", 0, "a")}, "merge 0, 'a', is not two tokens"),
         ({"tokenizer_json": sets("model", "merges", 0, ["a", "b", "c"])}, "merge 0 is not two tokens"),

@@ -17,6 +17,7 @@ import io
 import json
 import pathlib
 import shutil
+import tempfile
 
 import sentencepiece
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers)
@@ -221,6 +222,19 @@ def answer(folder, slow_class, marks, chat, chats_only=False):
                                          f',\n"with_bos":{json.dumps(t.encode("Name a city."))}}}\n')
 
 
+def as_json(name, source, template, change=None, **config):
+    """The SentencePiece folder `source` with its vocabulary as transformers writes it to tokenizer.json, merges and all."""
+    given = json.loads((OUT / source / "tokenizer_config.json").read_text())
+    given.pop("chat_template", None)
+    with tempfile.TemporaryDirectory() as place:
+        (pathlib.Path(place) / "tokenizer_config.json").write_text(json.dumps({**given, **config}))
+        (pathlib.Path(place) / "tokenizer.model").write_bytes((OUT / source / "tokenizer.model").read_bytes())
+        data = json.loads(AutoTokenizer.from_pretrained(place).backend_tokenizer.to_str())
+    if change:
+        change(data)
+    return save(name, data, {**given, **config}, template)
+
+
 def special(*names, **flags):
     return [AddedToken(n, special=True, normalized=False, **flags) for n in names]
 
@@ -288,6 +302,17 @@ def main():
     data = byte_level(split(LLAMA3_SPLIT), special("<unk>", "<s>", "</s>", "[INST]", "[/INST]"), n=300, ignore_merges=True)
     config = {"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "GPT2Tokenizer", "add_bos_token": True}
     answer(save("nemo", data, config, NEMO), None, ("</s>", "[INST]"), True, True)
+
+    # tokenizer.json alone: Prepend and Replace of older ones, Metaspace, Gemma's; and words of their own, merges as strings.
+    def in_words(data):
+        data["pre_tokenizer"].update(split=True, prepend_scheme="always")
+        data["model"].update(merges=[" ".join(m) for m in data["model"]["merges"]], byte_fallback=False)
+    for name, source, template, marks, options in (
+            ("llama2-json", "llama2", CHATML_BARE, ("</s>", "<|im_end|>"), {"legacy": True}),
+            ("mistral-json", "mistral0.3", MISTRAL_03, ("</s>", "[INST]"), {"legacy": False}),
+            ("gemma-json", "gemma3", GEMMA3, ("<end_of_turn>", "<start_of_turn>"), {}),
+            ("words-json", "mistral0.3", MISTRAL_03, ("</s>", "[INST]"), {"legacy": False, "change": in_words})):
+        answer(as_json(name, source, template, **options), None, marks, True)
 
 
 if __name__ == "__main__":

@@ -92,6 +92,8 @@ static void sentencepiece(void **state)
     (void)state;
     fuzz("gemma3", 1, 3, 2000);
     fuzz("llama2", 1, 4, 2000);
+    fuzz("llama2-json", 0, 7, 1000);
+    fuzz("words-json", 0, 8, 500);
 }
 
 static void config(void **state)

@@ -47,6 +47,17 @@ static void byte_level(void **state)
         "{\"bos_token\": \"<b>\", \"chat_template\": \"<|im_start|>\"}");
 }
 
+static void characters(void **state)
+{
+    (void)state;
+    run("{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"Prepend\", \"prepend\": \"\xe2\x96\x81\"}, "
+        "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"\xe2\x96\x81\"}]}, \"added_tokens\": ["
+        "{\"id\": 0, \"content\": \"<u>\", \"special\": true}, {\"id\": 5, \"content\": \"<mask>\", \"lstrip\": true}], "
+        "\"model\": {\"type\": \"BPE\", \"unk_token\": \"<u>\", \"byte_fallback\": true, \"vocab\": {\"<u>\": 0, \"\xe2\x96\x81\": 1, "
+        "\"1\": 2, \"2\": 3, \"12\": 4, \"<0x0A>\": 6, \"\xe2\x96\x81\x31\x32\": 7}, \"merges\": [[\"1\", \"2\"], [\"\xe2\x96\x81\", \"12\"]]}}",
+        "{\"chat_template\": \"{{ bos_token }}{{ '[INST] ' + content + ' [/INST]' }}{{ content + eos_token }}\"}");
+}
+
 static void sentencepiece(void **state)
 {
     (void)state;
@@ -59,6 +70,6 @@ static void sentencepiece(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(byte_level), cmocka_unit_test(sentencepiece) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(byte_level), cmocka_unit_test(characters), cmocka_unit_test(sentencepiece) };
     return cmocka_run_group_tests_name("folders without memory", tests, NULL, NULL);
 }
