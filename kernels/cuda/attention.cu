@@ -182,7 +182,7 @@ template <class T, int H> static __global__ void __launch_bounds__(THREADS, H ==
 }
 
 /* The parts of every row and head become one: out = sum O_i exp(m_i - m) / sum l_i exp(m_i - m). A block a head and row; a
- * part without keys has l = 0. Reads parts (head_dim + 2) floats a head, from the L2 cache: bound by the launch. */
+ * part without keys has O = l = 0. Reads parts (head_dim + 2) floats a head, from the L2 cache: bound by the launch. */
 static __global__ void __launch_bounds__(THREADS) merge_kernel(rh_cuda_attention_args a)
 {
     const rh_cuda_group g = a.groups[blockIdx.y];
@@ -196,7 +196,6 @@ static __global__ void __launch_bounds__(THREADS) merge_kernel(rh_cuda_attention
         top = m > top ? m : top;
     }
     for (int32_t i = 0; i < a.parts; i++, part += dim + 2) {
-        if (part[dim + 1] == 0) continue;
         const float by = expf(part[dim] - top);
         o += by * part[t];
         sum += by * part[dim + 1];
