@@ -11,6 +11,19 @@
 
 #include "kernels/help.h"
 
+#ifdef RH_TEST_CUDA
+rh_status rh_backend_cuda(rh_backend **out, bool exact, rh_error *err);
+
+rh_backend *open_or_skip(rh_isa isa, int threads, bool exact)
+{
+    rh_backend *be = NULL;
+    rh_error err;
+    (void)isa;
+    (void)threads;
+    if (rh_backend_cuda(&be, exact, &err)) fail_msg("%s", err.message);
+    return be;
+}
+#else
 rh_backend *open_or_skip(rh_isa isa, int threads, bool exact)
 {
     rh_backend *be = NULL;
@@ -22,6 +35,38 @@ rh_backend *open_or_skip(rh_isa isa, int threads, bool exact)
     }
     assert_int_equal(status, RH_OK);
     return be;
+}
+#endif
+
+typedef struct trial {
+    char name[60];
+    check_on check;
+    rh_isa isa;
+} trial;
+
+static void run_trial(void **state)
+{
+    const trial *t = *state;
+    t->check.run(t->isa, t->check.exact);
+}
+
+int run_on_all(const char *group, const check_on *checks, size_t n)
+{
+    static const char *const isas[] = { "generic", "avx2", "avx512", "best" };
+    enum { MOST = 60 };
+    static trial trials[MOST];
+    struct CMUnitTest tests[MOST];
+    size_t all = 0;
+    for (size_t i = 0; i < n; i++) {
+        const bool once = ON_CUDA || checks[i].once;
+        for (rh_isa isa = once ? RH_ISA_BEST : RH_ISA_GENERIC; isa < (once ? RH_ISA_BEST + 1 : RH_ISA_BEST) && all < MOST; isa++) {
+            trial *t = &trials[all];
+            *t = (trial){ .check = checks[i], .isa = isa };
+            snprintf(t->name, sizeof t->name, "%s/%s%s", t->check.name, ON_CUDA ? "cuda" : isas[isa], t->check.exact ? "/exact" : "");
+            tests[all++] = (struct CMUnitTest){ .name = t->name, .test_func = run_trial, .initial_state = t };
+        }
+    }
+    return _cmocka_run_group_tests(group, tests, all, NULL, NULL);
 }
 
 uint32_t random_u32(uint64_t *state)

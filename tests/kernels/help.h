@@ -1,11 +1,26 @@
-/* help.h - what the tests of the kernels share: random data, weights, backends. */
+/* help.h - what the tests of the kernels share: random data, weights, backends. tests/cuda builds the same tests with
+ * RH_TEST_CUDA: they then run on the CUDA backend, in place of a CPU's instruction sets. */
 #ifndef RH_TESTS_KERNELS_HELP_H
 #define RH_TESTS_KERNELS_HELP_H
 
 #include "kernels/ops.h"
 
+#ifdef RH_TEST_CUDA
+enum { ON_CUDA = 1 };
+#else
+enum { ON_CUDA = 0 };
+#endif
+
 /* Open a backend, or skip() the running test, saying why, if the processor lacks the isa. */
 rh_backend *open_or_skip(rh_isa isa, int threads, bool exact);
+
+/* A check of every instruction set (or of the CUDA backend), each a test of its own. */
+typedef struct check_on {
+    const char *name;
+    void (*run)(rh_isa isa, bool exact);
+    bool exact, once; /* once: only on the best there is */
+} check_on;
+int run_on_all(const char *group, const check_on *checks, size_t n); /* what main returns */
 
 uint32_t random_u32(uint64_t *state);
 double random_unit(uint64_t *state);                       /* [0, 1) */

@@ -170,11 +170,11 @@ static void check_query(const scene *s, const rh_attention_group *g, int32_t row
     free(w);
 }
 
-static void check_isa(rh_isa isa)
+static void all_kinds(rh_isa isa, bool exact)
 {
     uint64_t seed = 3;
-    for (int threads = 1; threads <= 3; threads += 2) {
-        rh_backend *be = open_or_skip(isa, threads, false);
+    for (int threads = 1; threads <= (ON_CUDA ? 1 : 3); threads += 2) {
+        rh_backend *be = open_or_skip(isa, threads, exact);
         for (size_t i = 0; i < 2 * (sizeof kinds / sizeof *kinds); i++) {
             scene s;
             make(&s, &kinds[i / 2], i % 2 ? RH_F16 : RH_F32, &seed);
@@ -188,18 +188,14 @@ static void check_isa(rh_isa isa)
     }
 }
 
-static void test_generic(void **state) { (void)state; check_isa(RH_ISA_GENERIC); }
-static void test_avx2(void **state) { (void)state; check_isa(RH_ISA_AVX2); }
-static void test_avx512(void **state) { (void)state; check_isa(RH_ISA_AVX512); }
-
 /* A NaN in a query or a key makes NaN the rows that see it, and only those. A huge score takes
  * all the weight. */
-static void check_extremes(rh_isa isa)
+static void extremes(rh_isa isa, bool exact)
 {
     uint64_t seed = 8;
     static const kind small = { 2, 1, 32, 0, 0, 1, 8, 0 };
     scene s;
-    rh_backend *be = open_or_skip(isa, 1, false);
+    rh_backend *be = open_or_skip(isa, 1, exact);
     make(&s, &small, RH_F32, &seed);
     int32_t n = s.groups[0].n, width = 2 * 32;
     s.q[1 * width + 3] = NAN;                                           /* row 1, head 0 */
@@ -218,16 +214,8 @@ static void check_extremes(rh_isa isa)
     rh_backend_free(be);
 }
 
-static void test_extremes_generic(void **state) { (void)state; check_extremes(RH_ISA_GENERIC); }
-static void test_extremes_avx2(void **state) { (void)state; check_extremes(RH_ISA_AVX2); }
-static void test_extremes_avx512(void **state) { (void)state; check_extremes(RH_ISA_AVX512); }
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generic),          cmocka_unit_test(test_avx2),
-        cmocka_unit_test(test_avx512),           cmocka_unit_test(test_extremes_generic),
-        cmocka_unit_test(test_extremes_avx2),    cmocka_unit_test(test_extremes_avx512),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const check_on checks[] = { { "kinds", all_kinds, false, false }, { "extremes", extremes, false, false } };
+    return run_on_all("attention", checks, sizeof checks / sizeof *checks);
 }

@@ -47,12 +47,12 @@ static void check(rh_backend *be, uint64_t *state, rh_dtype t, const shape *s, b
     free(row);
 }
 
-static void all_shapes(rh_isa isa)
+static void all_shapes(rh_isa isa, bool exact)
 {
     static const rh_dtype types[] = { RH_F32, RH_F16, RH_BF16 };
     uint64_t state = 21;
-    for (int threads = 1; threads < 3; threads++) {
-        rh_backend *be = open_or_skip(isa, threads, false);
+    for (int threads = 1; threads < (ON_CUDA ? 2 : 3); threads++) {
+        rh_backend *be = open_or_skip(isa, threads, exact);
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
             for (size_t t = 0; t < 3; t++)
                 for (int turned = 0; turned < 2; turned++) check(be, &state, types[t], &shapes[i], turned);
@@ -60,30 +60,21 @@ static void all_shapes(rh_isa isa)
     }
 }
 
-static void generic(void **state) { (void)state, all_shapes(RH_ISA_GENERIC); }
-static void avx2(void **state) { (void)state, all_shapes(RH_ISA_AVX2); }
-static void avx512(void **state) { (void)state, all_shapes(RH_ISA_AVX512); }
-
 /* A row that is not finite is not taken for an ordinary one. */
-static void not_finite(void **unused)
+static void not_finite(rh_isa isa, bool exact)
 {
-    (void)unused;
-    for (rh_isa isa = RH_ISA_GENERIC; isa <= RH_ISA_BEST; isa += RH_ISA_BEST - RH_ISA_GENERIC) {
-        rh_backend *be = open_or_skip(isa, 1, false);
-        float w[3][20], v[20], out[3];
-        for (int c = 0; c < 20; c++) v[c] = w[0][c] = w[1][c] = w[2][c] = 1;
-        w[1][19] = NAN;
-        w[2][3] = INFINITY;
-        assert_int_equal(be->ops->cosines(be, out, w, RH_F32, 3, 20, false, v, NULL), RH_OK);
-        assert_true(fabsf(out[0] - sqrtf(20)) < 1e-5f && isnan(out[1]) && (isnan(out[2]) || out[2] == 0));
-        rh_backend_free(be);
-    }
+    rh_backend *be = open_or_skip(isa, 1, exact);
+    float w[3][20], v[20], out[3];
+    for (int c = 0; c < 20; c++) v[c] = w[0][c] = w[1][c] = w[2][c] = 1;
+    w[1][19] = NAN;
+    w[2][3] = INFINITY;
+    assert_int_equal(be->ops->cosines(be, out, w, RH_F32, 3, 20, false, v, NULL), RH_OK);
+    assert_true(fabsf(out[0] - sqrtf(20)) < 1e-5f && isnan(out[1]) && (isnan(out[2]) || out[2] == 0));
+    rh_backend_free(be);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(generic), cmocka_unit_test(avx2), cmocka_unit_test(avx512), cmocka_unit_test(not_finite),
-    };
-    return cmocka_run_group_tests_name("cosines", tests, NULL, NULL);
+    static const check_on checks[] = { { "shapes", all_shapes, false, false }, { "not_finite", not_finite, false, false } };
+    return run_on_all("cosines", checks, sizeof checks / sizeof *checks);
 }

@@ -166,7 +166,7 @@ static void check_shape(rh_backend *be, rh_dtype t, const shape *s, uint64_t *se
     free(x);
 }
 
-static void check_isa(rh_isa isa, bool exact)
+static void all_shapes(rh_isa isa, bool exact)
 {
     uint64_t seed = 11;
     rh_backend *be = open_or_skip(isa, 2, exact);
@@ -184,16 +184,9 @@ static void check_isa(rh_isa isa, bool exact)
     rh_backend_free(be);
 }
 
-static void test_generic(void **state) { (void)state; check_isa(RH_ISA_GENERIC, false); }
-static void test_avx2(void **state) { (void)state; check_isa(RH_ISA_AVX2, false); }
-static void test_avx512(void **state) { (void)state; check_isa(RH_ISA_AVX512, false); }
-static void test_generic_exact(void **state) { (void)state; check_isa(RH_ISA_GENERIC, true); }
-static void test_avx2_exact(void **state) { (void)state; check_isa(RH_ISA_AVX2, true); }
-static void test_avx512_exact(void **state) { (void)state; check_isa(RH_ISA_AVX512, true); }
-
 /* A row with a NaN or an infinity gives no number; its neighbours are not touched. Huge values
  * (1e30) and tiny ones stay within the bounds above. */
-static void check_extremes(rh_isa isa, bool exact)
+static void extremes(rh_isa isa, bool exact)
 {
     enum { COLS = 256, ROWS = 20, N = 5 };
     uint64_t seed = 5;
@@ -234,17 +227,12 @@ static void check_extremes(rh_isa isa, bool exact)
     rh_backend_free(be);
 }
 
-static void test_extremes_generic(void **state) { (void)state; check_extremes(RH_ISA_GENERIC, false); }
-static void test_extremes_avx2(void **state) { (void)state; check_extremes(RH_ISA_AVX2, false); }
-static void test_extremes_avx512(void **state) { (void)state; check_extremes(RH_ISA_AVX512, false); }
-static void test_extremes_exact(void **state) { (void)state; check_extremes(RH_ISA_BEST, true); }
-
 /* A weight that is read often may be kept in another way: no bit of a result may show it. */
-static void check_repeats(rh_isa isa)
+static void repeats(rh_isa isa, bool exact)
 {
     enum { COLS = 256, READS = 40 };
     static const int32_t sizes[] = { 16, 33, 100 };
-    rh_backend *be = open_or_skip(isa, 2, false);
+    rh_backend *be = open_or_skip(isa, 2, exact);
     uint64_t seed = 99;
     for (rh_dtype t = RH_Q4_0; t < RH_N_DTYPES; t++)
         for (int s = 0; s < 3; s++) {
@@ -269,20 +257,11 @@ static void check_repeats(rh_isa isa)
     rh_backend_free(be);
 }
 
-static void test_repeats_generic(void **state) { (void)state; check_repeats(RH_ISA_GENERIC); }
-static void test_repeats_avx2(void **state) { (void)state; check_repeats(RH_ISA_AVX2); }
-static void test_repeats_avx512(void **state) { (void)state; check_repeats(RH_ISA_AVX512); }
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_generic),          cmocka_unit_test(test_avx2),
-        cmocka_unit_test(test_avx512),           cmocka_unit_test(test_generic_exact),
-        cmocka_unit_test(test_avx2_exact),       cmocka_unit_test(test_avx512_exact),
-        cmocka_unit_test(test_extremes_generic), cmocka_unit_test(test_extremes_avx2),
-        cmocka_unit_test(test_extremes_avx512),  cmocka_unit_test(test_extremes_exact),
-        cmocka_unit_test(test_repeats_generic),  cmocka_unit_test(test_repeats_avx2),
-        cmocka_unit_test(test_repeats_avx512),
+    static const check_on checks[] = {
+        { "shapes", all_shapes, false, false }, { "shapes", all_shapes, true, false },   { "extremes", extremes, false, false },
+        { "extremes", extremes, true, true },  { "repeats", repeats, false, false },
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_on_all("matmul", checks, sizeof checks / sizeof *checks);
 }

@@ -461,38 +461,24 @@ static void check_forget(rh_backend *be, int32_t n, int32_t d, uint64_t *seed)
 
 /* ---- every check on every instruction set, as a test of its own ---------------------------------- */
 
-typedef struct trial {
-    char name[40];
-    check run;
-    rh_isa isa;
-} trial;
-
-static void on_isa(void **state)
+static void all_sizes(rh_isa isa, check run)
 {
     static const int32_t sizes[][2] = { { 1, 1 }, { 1, 640 }, { 3, 17 }, { 20, 64 }, { 70, 576 } };
-    const trial *t = *state;
     uint64_t seed = 21;
-    rh_backend *be = open_or_skip(t->isa, 2, false);
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) t->run(be, sizes[i][0], sizes[i][1], &seed);
+    rh_backend *be = open_or_skip(isa, 2, false);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) run(be, sizes[i][0], sizes[i][1], &seed);
     rh_backend_free(be);
 }
 
+#define CHECKS(DO)                                                                                 \
+    DO(rmsnorm) DO(glu) DO(softcap) DO(actions) DO(rope) DO(moves) DO(halves) DO(embed) DO(projections) DO(nan) DO(forget) \
+    DO(guards) DO(gates)
+#define FUNCTION(name) static void name##_on(rh_isa isa, bool exact) { (void)exact, all_sizes(isa, check_##name); }
+#define ROW(name) { #name, name##_on, false, false },
+CHECKS(FUNCTION)
+
 int main(void)
 {
-    static const struct { const char *name; check run; } checks[] = {
-        { "rmsnorm", check_rmsnorm }, { "glu", check_glu },       { "softcap", check_softcap },
-        { "actions", check_actions }, { "rope", check_rope },     { "moves", check_moves },
-        { "halves", check_halves },   { "embed", check_embed },   { "projections", check_projections },
-        { "nan", check_nan },         { "forget", check_forget }, { "guards", check_guards },   { "gates", check_gates },
-    };
-    static const char *const isas[] = { "generic", "avx2", "avx512" };
-    enum { CHECKS = sizeof checks / sizeof *checks, ISAS = sizeof isas / sizeof *isas };
-    static trial trials[CHECKS * ISAS];
-    struct CMUnitTest tests[CHECKS * ISAS];
-    for (size_t i = 0; i < CHECKS * ISAS; i++) {
-        trials[i] = (trial){ .run = checks[i / ISAS].run, .isa = (rh_isa)(i % ISAS) };
-        snprintf(trials[i].name, sizeof trials[i].name, "%s/%s", checks[i / ISAS].name, isas[i % ISAS]);
-        tests[i] = (struct CMUnitTest){ .name = trials[i].name, .test_func = on_isa, .initial_state = &trials[i] };
-    }
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static const check_on checks[] = { CHECKS(ROW) };
+    return run_on_all("rows", checks, sizeof checks / sizeof *checks);
 }

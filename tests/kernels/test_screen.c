@@ -105,7 +105,7 @@ static void all_shapes(rh_isa isa, bool exact)
     static const rh_dtype types[] = { RH_F32, RH_F16, RH_BF16 };
     static const float large[] = { 1, 100, 1e-33f, 1e34f };
     uint64_t state = 11;
-    for (int threads = 1; threads < 3; threads++) {
+    for (int threads = 1; threads < (ON_CUDA ? 2 : 3); threads++) {
         rh_backend *be = open_or_skip(isa, threads, exact);
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
             for (size_t t = 0; t < 3; t++)
@@ -114,55 +114,46 @@ static void all_shapes(rh_isa isa, bool exact)
     }
 }
 
-static void generic(void **state) { (void)state, all_shapes(RH_ISA_GENERIC, false); }
-static void avx2(void **state) { (void)state, all_shapes(RH_ISA_AVX2, false); }
-static void avx512(void **state) { (void)state, all_shapes(RH_ISA_AVX512, false); }
-static void exactly(void **state) { (void)state, all_shapes(RH_ISA_BEST, true); }
-
 /* Tiny and huge rows and inputs, all zero among them. */
-static void ends_of_float(void **unused)
+static void ends_of_float(rh_isa isa, bool exact)
 {
     enum { N = 6, COLS = 64 };
     static const float sizes[N] = { 0, 1e-44f, 1e-38f, 1e-20f, 1e19f, 3e38f };
-    (void)unused;
-    for (rh_isa isa = RH_ISA_GENERIC; isa <= RH_ISA_BEST; isa += RH_ISA_BEST - RH_ISA_GENERIC) {
-        rh_backend *be = open_or_skip(isa, 1, false);
-        uint64_t state = 3;
-        float x[N][COLS], p[N * N], base[N];
-        rh_screen *screen;
-        rh_weight *w;
-        for (int i = 0; i < N; i++)
-            for (int k = 0; k < COLS; k++) x[i][k] = sizes[i] * (float)(random_unit(&state) - 0.4);
-        rh_buf *xb = buf_of(be, x[0], N * COLS), *out = buf_of(be, p, N * N);
-        assert_int_equal(be->ops->weight_new(be, &w, x, RH_F32, N, COLS, NULL, NULL), RH_OK);
-        const rh_matmul_target target = { .w = w, .out = out };
-        assert_int_equal(be->ops->matmul(be, xb, N, &target, 1, NULL), RH_OK);
-        read_buf(be, p, out, N * N);
-        assert_int_equal(be->ops->screen_new(be, &screen, x, RH_F32, N, COLS, NULL), RH_OK);
-        for (int i = 0; i < N; i++) {
-            rh_hits h = { 0 };
-            for (int r = 0; r < N; r++) base[r] = isfinite(p[i * N + r]) ? p[i * N + r] : 3e38f;
-            const rh_screen_level level = { base, NULL, NULL };
-            assert_int_equal(be->ops->screen(be, &h, screen, xb, N, &level, NULL), RH_OK);
-            compare(&h, p, &(shape){ N, N, COLS }, &level);
-            rh_hits_free(&h);
-        }
-        be->ops->screen_free(be, screen);
-        be->ops->weight_free(be, w);
-        be->ops->buf_free(be, xb);
-        be->ops->buf_free(be, out);
-        rh_backend_free(be);
+    rh_backend *be = open_or_skip(isa, 1, exact);
+    uint64_t state = 3;
+    float x[N][COLS], p[N * N], base[N];
+    rh_screen *screen;
+    rh_weight *w;
+    for (int i = 0; i < N; i++)
+        for (int k = 0; k < COLS; k++) x[i][k] = sizes[i] * (float)(random_unit(&state) - 0.4);
+    rh_buf *xb = buf_of(be, x[0], N * COLS), *out = buf_of(be, p, N * N);
+    assert_int_equal(be->ops->weight_new(be, &w, x, RH_F32, N, COLS, NULL, NULL), RH_OK);
+    const rh_matmul_target target = { .w = w, .out = out };
+    assert_int_equal(be->ops->matmul(be, xb, N, &target, 1, NULL), RH_OK);
+    read_buf(be, p, out, N * N);
+    assert_int_equal(be->ops->screen_new(be, &screen, x, RH_F32, N, COLS, NULL), RH_OK);
+    for (int i = 0; i < N; i++) {
+        rh_hits h = { 0 };
+        for (int r = 0; r < N; r++) base[r] = isfinite(p[i * N + r]) ? p[i * N + r] : 3e38f;
+        const rh_screen_level level = { base, NULL, NULL };
+        assert_int_equal(be->ops->screen(be, &h, screen, xb, N, &level, NULL), RH_OK);
+        compare(&h, p, &(shape){ N, N, COLS }, &level);
+        rh_hits_free(&h);
     }
+    be->ops->screen_free(be, screen);
+    be->ops->weight_free(be, w);
+    be->ops->buf_free(be, xb);
+    be->ops->buf_free(be, out);
+    rh_backend_free(be);
 }
 
 /* Codes are worth their memory only if they leave few rows to compute: of normal numbers, of which 1 % are above
  * the level, at most 8 % (4.1 % are expected); and a coordinate that dwarfs the others changes little. */
-static void few_pass(void **unused)
+static void few_pass(rh_isa isa, bool exact)
 {
     enum { N = 16, ROWS = 2048, COLS = 640 };
-    (void)unused;
     uint64_t state = 5;
-    rh_backend *be = open_or_skip(RH_ISA_BEST, 2, false);
+    rh_backend *be = open_or_skip(isa, 2, exact);
     const shape s = { N, ROWS, COLS };
     for (int way = 0; way < 2; way++) {
         data d = make(be, &state, RH_F32, &s, way ? 20 : 1);
@@ -189,9 +180,9 @@ static void few_pass(void **unused)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(generic), cmocka_unit_test(avx2), cmocka_unit_test(avx512), cmocka_unit_test(exactly),
-        cmocka_unit_test(ends_of_float), cmocka_unit_test(few_pass),
+    static const check_on checks[] = {
+        { "shapes", all_shapes, false, false }, { "shapes", all_shapes, true, true }, { "ends_of_float", ends_of_float, false, false },
+        { "few_pass", few_pass, false, true }, /* last: a GPU has no codes */
     };
-    return cmocka_run_group_tests_name("screens", tests, NULL, NULL);
+    return run_on_all("screens", checks, sizeof checks / sizeof *checks - ON_CUDA);
 }
