@@ -112,19 +112,33 @@ static void on_device(const scene *s, int32_t *ids, float *logits)
     for (int i = 0; i < LENGTH(owned); i++) device_free(owned[i]);
 }
 
-/* Whether a draw or a top-p that differ by no more than 1e-9 give the token: logits have their penalties. */
+static int32_t place_of(const rh_candidate *c, int32_t n, int32_t id)
+{
+    int32_t i = 0;
+    while (i < n && c[i].id != id) i++;
+    return i;
+}
+
+/* Whether the token stands, in the order of candidates, between those of draws and top-ps that differ by no more than
+ * 1e-9. logits have their penalties. */
 static bool is_near(const float *logits, int32_t n_vocab, rh_sample_spec spec, int32_t id, float *copy, rh_candidate *scratch)
 {
     const double u = spec.u, p = spec.top_p;
+    int32_t least = n_vocab, most = -1;
+    if (spec.temperature <= 0 || spec.top_k == 1) return false;
     spec.repetition = 1;
     spec.frequency = spec.presence = 0;
     for (int i = 0; i < 9; i++) {
         spec.u = fmax(0, u + (i % 3 - 1) * 1e-9);
         spec.top_p = fmin(1, fmax(0, p + (i / 3 - 1) * 1e-9));
         memcpy(copy, logits, (size_t)n_vocab * sizeof *copy);
-        if (rh_sample_row(copy, n_vocab, &spec, scratch) == id) return true;
+        memset(scratch, 0xff, (size_t)n_vocab * sizeof *scratch);
+        const int32_t near = rh_sample_row(copy, n_vocab, &spec, scratch), at = place_of(scratch, n_vocab, near);
+        least = at < least ? at : least;
+        most = at > most ? at : most;
     }
-    return false;
+    const int32_t at = place_of(scratch, n_vocab, id);
+    return at < n_vocab && at >= least && at <= most;
 }
 
 /* Returns how many tokens differ, for they are near a boundary. */
