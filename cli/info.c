@@ -143,6 +143,15 @@ static json_t *generation_json(const rh_model *m)
     return json_pack("{s:o, s:o}", "stops", stops, "suggested", sampling);
 }
 
+/* An index whose total is wrong: no tensor is missing, or the model had not opened. */
+static void index_text(rh_str *out, const rh_model *m)
+{
+    const int64_t says = rh_safetensors_declared(m->safetensors), holds = rh_safetensors_bytes(m->safetensors);
+    if (says >= 0 && says != holds)
+        rh_str_printf(out, "\nindex        its total_size is %lld bytes, the shards' tensors have %lld; all that it names are there",
+                      (long long)says, (long long)holds);
+}
+
 static void model_text(rh_str *out, const rh_model *m, const info_flags *f)
 {
     const rh_model_config *k = &m->config;
@@ -172,7 +181,10 @@ static void model_text(rh_str *out, const rh_model *m, const info_flags *f)
                       rh_tokenizer_adds_bos(m->tokenizer) ? "" : " (not added)", rh_tokenizer_eos(m->tokenizer));
         rh_str_printf(out, "\nchat         %s", rh_chat_name(rh_tokenizer_chat(m->tokenizer)));
     }
-    if (!m->gguf) generation_text(out, m);
+    if (!m->gguf) {
+        generation_text(out, m);
+        index_text(out, m);
+    }
     rh_str_puts(out, "\nsites        ");
     for (int h = 0; h < RH_N_HOOKS; h++)
         rh_str_printf(out, "%s%s %d", h ? ", " : "", rh_hook_name((rh_hook)h), rh_model_width(m, (rh_hook)h));
@@ -257,6 +269,9 @@ static json_t *model_json(const rh_model *m, const info_flags *f)
                                       rh_chat_name(rh_tokenizer_chat(m->tokenizer))));
     else json_object_set_new(o, "tokenizer", json_null());
     if (!m->gguf) json_object_set_new(o, "generation", generation_json(m));
+    if (!m->gguf && rh_safetensors_declared(m->safetensors) >= 0)
+        json_object_set_new(o, "index", json_pack("{s:I, s:I}", "total_size", (json_int_t)rh_safetensors_declared(m->safetensors),
+                                                  "bytes", (json_int_t)rh_safetensors_bytes(m->safetensors)));
     json_object_set_new(o, "metadata", metadata_json(m));
     if (f->tensors) json_object_set_new(o, "tensors", tensor_list_json(m));
     return o;

@@ -22,6 +22,7 @@ struct rh_safetensors {
     rh_tensor *tensors;
     size_t n, capacity;
     rh_names names;
+    int64_t declared; /* metadata.total_size of an index; -1: none */
 };
 
 enum { HEADER_LIMIT = 100 * 1000 * 1000 }; /* the reference reader's */
@@ -264,6 +265,14 @@ static bool stands_in(const rh_safetensors *s, const char *tensor, const char *s
     return n > m && t->path[n - m - 1] == '/' && !strcmp(t->path + n - m, shard);
 }
 
+/* {"metadata": {"total_size": 18481…}}. Some write it as 1.8481…e10. */
+static int64_t declared_size(const json_t *root)
+{
+    const json_t *size = json_object_get(json_object_get(root, "metadata"), "total_size");
+    const double bytes = json_is_number(size) ? json_number_value(size) : -1;
+    return bytes >= 0 && bytes < 9e15 ? (int64_t)bytes : -1;
+}
+
 /* {"weight_map": {tensor: shard}}: opens each shard once, in order of first mention. */
 static rh_status open_index(rh_safetensors *s, const char *path, rh_error *err)
 {
@@ -276,6 +285,7 @@ static rh_status open_index(rh_safetensors *s, const char *path, rh_error *err)
         status = rh_fail(err, RH_EFORMAT, "'%s' has no weight_map and is no index of shards", path);
         goto done;
     }
+    s->declared = declared_size(root);
     s->parts = rh_calloc(json_object_size(map), sizeof *s->parts);
     seen = json_object();
     if (!s->parts || !seen) {
@@ -344,6 +354,7 @@ rh_status rh_safetensors_open(rh_safetensors **out, const char *path, rh_error *
     rh_status status;
     rh_safetensors *s = rh_calloc(1, sizeof *s);
     if (!s) return rh_fail_nomem(err);
+    s->declared = -1;
     s->arena = rh_arena_new();
     if (!s->arena) status = rh_fail_nomem(err);
     else if (rh_is_dir(path)) status = open_folder(s, path, err);
@@ -385,6 +396,15 @@ const rh_tensor *rh_safetensors_find(const rh_safetensors *s, const char *name)
 {
     return rh_safetensors_tensor(s, rh_names_find(&s->names, name));
 }
+
+int64_t rh_safetensors_bytes(const rh_safetensors *s)
+{
+    int64_t bytes = 0;
+    for (size_t i = 0; i < s->n; i++) bytes += s->tensors[i].size;
+    return bytes;
+}
+
+int64_t rh_safetensors_declared(const rh_safetensors *s) { return s->declared; }
 
 const char *rh_safetensors_meta(const rh_safetensors *s, const char *key)
 {

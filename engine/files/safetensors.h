@@ -16,6 +16,11 @@ void rh_safetensors_close(rh_safetensors *s);
 int64_t rh_safetensors_n(const rh_safetensors *s);
 const rh_tensor *rh_safetensors_tensor(const rh_safetensors *s, int64_t i);
 const rh_tensor *rh_safetensors_find(const rh_safetensors *s, const char *name);
+/* Of all tensors; and what an index says of them, -1 if nothing. That is often wrong (tied weights counted, an
+ * index kept after a conversion), and what it could show is found without it: a shard that is cut off, missing, or
+ * without its tensors. So it stops nobody. */
+int64_t rh_safetensors_bytes(const rh_safetensors *s);
+int64_t rh_safetensors_declared(const rh_safetensors *s);
 /* __metadata__ value, NULL if absent; borrowed. */
 const char *rh_safetensors_meta(const rh_safetensors *s, const char *key);
 rh_status rh_safetensors_check(const rh_safetensors *s, rh_error *err); /* rh_map_check of all */

@@ -222,10 +222,16 @@ def test_shards(place):
     for i, part in enumerate(parts):
         (at / shard(i)).write_bytes(safetensors({n: tensors()[n] for n in part}))
     where = {n: shard(i) for i, part in enumerate(parts) for n in part}
-    index = lambda m: (at / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": m}))
+    index = lambda m, total=1: (at / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": m}))
     index(dict(reversed(where.items())))
     whole = folder(place, "smollm2")
     assert place.json("info", at)["fingerprint"] == place.json("info", whole)["fingerprint"]
+    size = 4 * sum(len(v) for _, v in tensors().values()) # a wrong total, which real folders have, stops nobody, and is said
+    assert place.json("info", at)["index"] == {"total_size": 1, "bytes": size}
+    assert f"its total_size is 1 bytes, the shards' tensors have {size}" in place.run("info", at).out
+    for total in (size, float(size), None, "x"):
+        index(where, total)
+        assert "total_size" not in place.run("info", at).out, total
     for wrong, words in (({**where, names[0]: "../" + shard(0)}, "a file in its own folder"), ({**where, names[0]: ".."}, "missing"),
                          ({**where, names[0]: shard(1)}, "is not in its shard"), ({**where, names[0]: "none.safetensors"}, "is missing"),
                          ({**where, names[0]: 3}, "is no string"), (None, "no weight_map")):

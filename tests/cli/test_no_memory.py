@@ -21,7 +21,8 @@ def helper(place):
     return str(library)
 
 
-def each(place, arguments, script=""):
+def each(place, arguments, script="", first=0):
+    """`first`: so many one by one, before those that are TRIES in all."""
     env = {**place.env, "LD_PRELOAD": helper(place), "FAIL_COUNT": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [RHUMB, *arguments, "--threads", "1", "--no-cache"]
 
@@ -31,7 +32,7 @@ def each(place, arguments, script=""):
     assert whole.returncode == 0, whole
     n = int(re.search(rb"allocations: (\d+)", whole.stderr)[1])
     assert n > 50, n
-    for at in range(0, n, max(1, n // TRIES)):
+    for at in [*range(first), *range(first, n, max(1, n // (TRIES - first)))]:
         for more in ({}, {"FAIL_ONCE": "1"}):
             r = run(FAIL_AT=str(at), **more)
             # What only saves time may be done without.
@@ -41,6 +42,12 @@ def each(place, arguments, script=""):
 def test_compare(place):
     place.write("book.rhumb", f'let a = load("{VECTOR}")\n')
     each(place, ["compare", WORDS, "a @ 0", "random(1) @ 0..1", "-b", "book.rhumb", "-p", "The mayor"])
+
+
+def test_messages(place):
+    place.write("chat.json", '[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "a"}, '
+                             '{"role": "assistant", "content": "b"}, {"role": "user", "content": "The mayor"}]')
+    each(place, ["steer", WORDS, "--messages", "chat.json", "--chat-template", "mistral", "-n", "1"], first=40)
 
 
 def test_repl(place):
