@@ -26,20 +26,17 @@ bool bench_enough(int32_t done, double begun)
 typedef struct decoding {
     const bench_setup *s;
     rh_session *session;
-    rh_sampler *sampler;
+    rh_sample_spec greedy;
     rh_step_input *in;   /* [n] */
     int32_t *ids;        /* [n, prompt]; the first of each row is the next token */
-    float *logits;       /* [n, n_vocab] */
     int32_t n, prompt, each;
 } decoding;
 
 static void decoding_free(decoding *d)
 {
     rh_session_free(d->session);
-    rh_sampler_free(d->sampler);
     free(d->in);
     free(d->ids);
-    free(d->logits);
 }
 
 void bench_ids(int32_t *ids, int32_t n, const rh_model *m, uint64_t stream)
@@ -51,12 +48,12 @@ void bench_ids(int32_t *ids, int32_t n, const rh_model *m, uint64_t stream)
 static rh_status decoding_new(decoding *d, rh_error *err)
 {
     const rh_model *m = d->s->m;
-    rh_sampling greedy = rh_sampling_default();
+    const rh_sampling greedy = rh_sampling_default();
+    const rh_seen nothing = {0};
     d->in = rh_calloc((size_t)d->n, sizeof *d->in);
     d->ids = rh_calloc((size_t)d->n * (size_t)d->prompt, sizeof *d->ids);
-    d->logits = rh_calloc((size_t)d->n * (size_t)m->config.n_vocab, sizeof *d->logits);
-    if (!d->in || !d->ids || !d->logits) return rh_fail_nomem(err);
-    RH_TRY(rh_sampler_new(&d->sampler, &greedy, m->config.n_vocab, err));
+    if (!d->in || !d->ids) return rh_fail_nomem(err);
+    rh_sampling_spec(&d->greedy, &greedy, &nothing, 0);
     return rh_session_new(&d->session, m, d->n, d->prompt + d->each, err);
 }
 
@@ -67,8 +64,7 @@ static rh_status decoding_prompt(decoding *d, rh_error *err)
     for (int32_t i = 0; i < d->n; i++) {
         int32_t *ids = d->ids + (size_t)i * (size_t)d->prompt;
         bench_ids(ids, d->prompt, m, (uint64_t)i + 1);
-        d->in[i] = (rh_step_input){.ids = ids, .n = d->prompt, .want = RH_LOGITS_LAST,
-                                   .logits = d->logits + (size_t)i * (size_t)m->config.n_vocab};
+        d->in[i] = (rh_step_input){.ids = ids, .n = d->prompt, .draw = &d->greedy, .drawn = ids};
         RH_TRY(rh_session_add(d->session, &d->in[i].seq, d->prompt, &d->s->action, 1, err));
     }
     return rh_session_step(d->session, d->in, d->n, err);
@@ -77,11 +73,7 @@ static rh_status decoding_prompt(decoding *d, rh_error *err)
 static rh_status decoding_go(decoding *d, rh_error *err)
 {
     for (int32_t t = 0; t < d->each; t++) {
-        for (int32_t i = 0; i < d->n; i++) {
-            int32_t *next = d->ids + (size_t)i * (size_t)d->prompt;
-            *next = rh_sampler_pick(d->sampler, d->in[i].logits, NULL, 0, (uint64_t)t);
-            d->in[i].n = 1;
-        }
+        for (int32_t i = 0; i < d->n; i++) d->in[i].n = 1;
         RH_TRY(rh_session_step(d->session, d->in, d->n, err));
         if (cli_interrupted()) return rh_fail(err, RH_ECANCELLED, "interrupted");
     }

@@ -10,7 +10,10 @@ typedef struct lane {
     int32_t seq;
     int32_t *history;      /* [n_prompt + max_tokens] prompt and what was generated */
     int32_t n_history;
-    float *logits;         /* [n_vocab] for the next pick */
+    rh_seen seen;          /* of history, what penalties look at */
+    rh_sample_spec draw;
+    int32_t next;          /* drawn behind history */
+    float *logits;         /* [n_vocab] behind history, where an aim is tried; NULL: it has none */
     double aim;            /* ln p of the aim, while it is tried */
     bool done;
 } lane;
@@ -19,12 +22,10 @@ typedef struct loop {
     const rh_model *m;
     const rh_generate_options *o;
     rh_session *session;
-    rh_sampler *sampler;
     lane *lanes;
     int32_t n;
     rh_step_input *inputs; /* [n] */
-    float *logits;         /* [n, n_vocab] */
-    float *behind;         /* [n, n_vocab] while an aim is tried; NULL: nobody has one */
+    float *logits, *behind; /* [n, n_vocab] while an aim is tried, and behind its tokens; NULL: nobody has one */
     rh_error *err;
 } loop;
 
@@ -60,7 +61,16 @@ static bool cut_at_stop(rh_str *text, size_t old_len, const rh_generate_options 
     return true;
 }
 
-/* Pick the lane's next token; sets done. */
+/* The lane's next step also draws the token behind it: on the backend, so that logits stay there. */
+static void draw_next(const loop *l, lane *a, rh_step_input *in)
+{
+    rh_seen_upto(&a->seen, a->history, a->n_history);
+    rh_sampling_spec(&a->draw, &l->o->sampling, &a->seen, (uint64_t)a->g->n_ids);
+    in->draw = &a->draw;
+    in->drawn = &a->next;
+}
+
+/* Take the lane's next token, if it is to have one; sets done. */
 static rh_status advance(loop *l, lane *a)
 {
     rh_generation *g = a->g;
@@ -69,7 +79,7 @@ static rh_status advance(loop *l, lane *a)
         a->done = true;
         return RH_OK;
     }
-    const int32_t id = rh_sampler_pick(l->sampler, a->logits, a->history, a->n_history, (uint64_t)g->n_ids);
+    const int32_t id = a->next;
     if (is_stop(l->o, id)) {
         g->stop = RH_STOP_TOKEN;
         a->done = true;
@@ -95,25 +105,16 @@ static rh_status advance(loop *l, lane *a)
 /* Read all prompts in one step, so that common prefixes are shared. */
 static rh_status prefill(loop *l)
 {
-    const size_t vocab = (size_t)l->m->config.n_vocab;
     for (int32_t i = 0; i < l->n; i++) {
         lane *a = &l->lanes[i];
         const rh_generation *g = a->g;
         RH_TRY(rh_session_add(l->session, &a->seq, g->n_prompt, g->actions, g->n_actions, l->err));
-        const bool keep = g->want != RH_LOGITS_NONE && g->logits;
         l->inputs[i] = (rh_step_input){.seq = a->seq, .ids = g->prompt, .n = g->n_prompt,
-                                       .want = keep ? g->want : RH_LOGITS_LAST,
-                                       .logits = keep ? g->logits : a->logits,
+                                       .want = g->logits ? g->want : RH_LOGITS_NONE, .logits = g->logits,
                                        .captures = g->captures, .n_captures = g->n_captures};
+        draw_next(l, a, &l->inputs[i]);
     }
-    RH_TRY(rh_session_step(l->session, l->inputs, l->n, l->err));
-    for (int32_t i = 0; i < l->n; i++) {
-        const rh_step_input *in = &l->inputs[i];
-        if (in->logits == l->lanes[i].logits) continue;
-        const size_t last = in->want == RH_LOGITS_ALL ? (size_t)in->n - 1 : 0;
-        memcpy(l->lanes[i].logits, in->logits + last * vocab, vocab * sizeof(float));
-    }
-    return RH_OK;
+    return rh_session_step(l->session, l->inputs, l->n, l->err);
 }
 
 /* p(aim | prompt and text so far) of every lane that goes on: aim is fed as if it were generated, all lanes together,
@@ -159,19 +160,25 @@ static rh_status try_aims(loop *l)
 static rh_status decode(loop *l, const rh_generation *g)
 {
     for (int32_t step = 0;; step++) {
+        const bool trying = l->behind && step % RH_AIM_EVERY == RH_AIM_EVERY / 2;
         int32_t k = 0;
         for (int32_t i = 0; i < l->n; i++) {
             lane *a = &l->lanes[i];
             if (!a->done) RH_TRY(advance(l, a));
-            if (!a->done)
-                l->inputs[k++] = (rh_step_input){.seq = a->seq, .ids = &a->history[a->n_history - 1], .n = 1,
-                                                 .want = RH_LOGITS_LAST, .logits = a->logits};
+            if (a->done) continue;
+            rh_step_input *in = &l->inputs[k++];
+            *in = (rh_step_input){.seq = a->seq, .ids = &a->history[a->n_history - 1], .n = 1};
+            if (trying && a->g->n_aim) {
+                in->want = RH_LOGITS_LAST;
+                in->logits = a->logits;
+            }
+            draw_next(l, a, in);
         }
         if (l->o->on_step && !l->o->on_step(l->o->on_step_data, g, l->n))
             return rh_fail(l->err, RH_ECANCELLED, "stopped while generating");
         if (!k) return RH_OK;
         RH_TRY(rh_session_step(l->session, l->inputs, k, l->err));
-        if (l->behind && step % RH_AIM_EVERY == RH_AIM_EVERY / 2) RH_TRY(try_aims(l));
+        if (trying) RH_TRY(try_aims(l));
     }
 }
 
@@ -195,7 +202,7 @@ static rh_status start_lane(loop *l, lane *a, rh_generation *g, float *logits)
     a->history = rh_calloc((size_t)g->n_prompt + (size_t)l->o->max_tokens, sizeof *a->history);
     if (!g->ids || !a->history) return rh_fail_nomem(l->err);
     memcpy(a->history, g->prompt, (size_t)g->n_prompt * sizeof *g->prompt);
-    return RH_OK;
+    return rh_seen_new(&a->seen, &l->o->sampling, l->m->config.n_vocab, g->n_prompt + l->o->max_tokens, l->err);
 }
 
 rh_status rh_generate(const rh_model *m, rh_generation *g, int32_t n, const rh_generate_options *o, rh_error *err)
@@ -206,24 +213,26 @@ rh_status rh_generate(const rh_model *m, rh_generation *g, int32_t n, const rh_g
     rh_status status = RH_OK;
     if (n < 1) return RH_OK;
     if (o->max_tokens < 0) return rh_fail(err, RH_EVALUE, "%d tokens to generate", o->max_tokens);
+    RH_TRY(rh_sampling_check(&o->sampling, err));
     l.lanes = rh_calloc((size_t)n, sizeof *l.lanes);
     l.inputs = rh_calloc((size_t)n, sizeof *l.inputs);
-    l.logits = rh_calloc((size_t)n * vocab, sizeof *l.logits);
     for (int32_t i = 0; i < n; i++)
         if (g[i].n_aim > tried) tried = g[i].n_aim;
+    if (tried) l.logits = rh_calloc((size_t)n * vocab, sizeof *l.logits);
     if (tried) l.behind = rh_calloc((size_t)n * vocab, sizeof *l.behind);
-    if (!l.lanes || !l.inputs || !l.logits || (tried && !l.behind)) status = rh_fail_nomem(err);
+    if (!l.lanes || !l.inputs || (tried && (!l.logits || !l.behind))) status = rh_fail_nomem(err);
     for (int32_t i = 0; i < n && !status; i++) {
-        status = start_lane(&l, &l.lanes[i], &g[i], l.logits + (size_t)i * vocab);
+        status = start_lane(&l, &l.lanes[i], &g[i], tried ? l.logits + (size_t)i * vocab : NULL);
         if (g[i].n_prompt > longest) longest = g[i].n_prompt;
     }
-    if (!status) status = rh_sampler_new(&l.sampler, &o->sampling, m->config.n_vocab, err);
     if (!status) status = rh_session_new(&l.session, m, n, longest + o->max_tokens + tried, err);
     if (!status) status = prefill(&l);
     if (!status) status = decode(&l, g);
     rh_session_free(l.session);
-    rh_sampler_free(l.sampler);
-    for (int32_t i = 0; l.lanes && i < n; i++) free(l.lanes[i].history);
+    for (int32_t i = 0; l.lanes && i < n; i++) {
+        rh_seen_free(&l.lanes[i].seen);
+        free(l.lanes[i].history);
+    }
     free(l.lanes);
     free(l.inputs);
     free(l.logits);

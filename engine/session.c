@@ -5,6 +5,9 @@
 
 #include "engine/session_internal.h"
 
+/* What comes out of a step's head: rows of logits, and tokens drawn from some of them. */
+typedef struct rh_wanted { int64_t rows; int32_t tokens; } rh_wanted;
+
 /* ---- memory ---------------------------------------------------------------------------------------- */
 
 static void free_activations(rh_session *s)
@@ -14,6 +17,16 @@ static void free_activations(rh_session *s)
     rh_buf *all[] = {a->h, a->x, a->y, a->q, a->z, a->k, a->v, a->gate, a->up};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) ops->buf_free(s->model->backend, all[i]);
     memset(a, 0, sizeof *a);
+}
+
+static void free_logits(rh_session *s)
+{
+    rh_buf **all[] = {&s->head_x, &s->logits, &s->drawn};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        s->model->backend->ops->buf_free(s->model->backend, *all[i]);
+        *all[i] = NULL;
+    }
+    s->logit_rows = 0;
 }
 
 static rh_status new_floats(rh_session *s, rh_buf **out, int64_t rows, int64_t width, rh_error *err)
@@ -77,17 +90,22 @@ static rh_status ensure_ints(rh_session *s, size_t rows, size_t blocks, rh_error
     return RH_OK;
 }
 
-static rh_status ensure_logits(rh_session *s, int64_t wanted, rh_error *err)
+static rh_status ensure_logits(rh_session *s, const rh_wanted *wanted, rh_error *err)
 {
     const rh_ops *ops = s->model->backend->ops;
-    const int32_t rows = (int32_t)(wanted < RH_LOGIT_ROWS ? wanted : RH_LOGIT_ROWS);
+    rh_backend *be = s->model->backend;
+    const int32_t rows = (int32_t)(wanted->rows < RH_LOGIT_ROWS ? wanted->rows : RH_LOGIT_ROWS);
+    if (wanted->tokens > s->tokens_cap) {
+        int32_t *p = rh_realloc_array(s->tokens, (size_t)wanted->tokens, sizeof *p);
+        if (!p) return rh_fail_nomem(err);
+        s->tokens = p;
+        s->tokens_cap = wanted->tokens;
+    }
     if (rows <= s->logit_rows) return RH_OK;
-    ops->buf_free(s->model->backend, s->head_x);
-    ops->buf_free(s->model->backend, s->logits);
-    s->head_x = s->logits = NULL;
-    s->logit_rows = 0;
+    free_logits(s);
     RH_TRY(new_floats(s, &s->head_x, rows, s->model->config.d_model, err));
     RH_TRY(new_floats(s, &s->logits, rows, s->model->config.n_vocab, err));
+    RH_TRY(ops->buf_new(be, &s->drawn, (size_t)rows * sizeof(int32_t), err));
     s->logit_rows = rows;
     return RH_OK;
 }
@@ -142,13 +160,12 @@ void rh_session_reset(rh_session *s)
 void rh_session_free(rh_session *s)
 {
     if (!s) return;
-    const rh_ops *ops = s->model->backend->ops;
     if (s->seqs) rh_session_reset(s);
     rh_kv_free(&s->kv);
     rh_guards_free(&s->guards);
     free_activations(s);
-    ops->buf_free(s->model->backend, s->head_x);
-    ops->buf_free(s->model->backend, s->logits);
+    free_logits(s);
+    free(s->tokens);
     free(s->uploaded);
     free(s->acting);
     free(s->seqs);
@@ -304,13 +321,15 @@ static rh_status check_input(const rh_session *s, const rh_step_input *in, rh_er
     return RH_OK;
 }
 
-static rh_status check_inputs(const rh_session *s, const rh_step_input *inputs, int32_t n, int64_t *wanted,
+static rh_status check_inputs(const rh_session *s, const rh_step_input *inputs, int32_t n, rh_wanted *wanted,
                               rh_error *err)
 {
-    *wanted = 0;
+    *wanted = (rh_wanted){0};
     for (int32_t i = 0; i < n; i++) {
-        RH_TRY(check_input(s, &inputs[i], err));
-        *wanted += inputs[i].want == RH_LOGITS_ALL ? inputs[i].n : inputs[i].want == RH_LOGITS_LAST;
+        const rh_step_input *in = &inputs[i];
+        RH_TRY(check_input(s, in, err));
+        wanted->rows += in->want == RH_LOGITS_ALL ? in->n : in->want == RH_LOGITS_LAST || in->draw;
+        wanted->tokens += in->draw != NULL;
     }
     return RH_OK;
 }
@@ -352,13 +371,13 @@ static rh_status run_parts(rh_session *s, const rh_rows *rows, const rh_step_inp
 rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n, rh_error *err)
 {
     rh_rows rows = {0};
-    int64_t wanted = 0;
+    rh_wanted wanted;
     if (n < 1) return RH_OK;
     RH_TRY(check_inputs(s, inputs, n, &wanted, err));
     RH_TRY(rh_model_check(s->model, err)); /* to read a mapped file that was cut short would be SIGBUS */
     RH_TRY(rh_rows_plan(&rows, s->seqs, s->n_seqs, inputs, n, s->share, s->model->tokenizer, err));
     rh_status status = check_distinct(&rows, inputs, n, err);
-    if (!status && wanted) status = ensure_logits(s, wanted, err);
+    if (!status && wanted.rows) status = ensure_logits(s, &wanted, err);
     if (!status) {
         int32_t n_blocks;
         s->stats = (rh_step_stats){.asked = rows.asked, .computed = rh_rows_active(&rows, RH_SITE_START, &n_blocks)};
@@ -372,7 +391,7 @@ rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n,
             continue;
         }
         q->len += inputs[i].n;
-        q->ended = !wanted;
+        q->ended = !wanted.rows;
     }
     rh_rows_free(&rows);
     return status;

@@ -106,11 +106,13 @@ typedef struct rh_step_input {
     int32_t n;
     rh_logits_mode want;
     float *logits;            /* [n_vocab] (LAST) or [n, n_vocab] (ALL), host; set by the step */
+    const rh_sample_spec *draw; /* NULL: nothing is drawn. Else the token behind the last one, on the backend, whether */
+    int32_t *drawn;             /* its logits are wanted or not, into here; set by the step */
     const rh_capture *captures;
     int32_t n_captures;
 } rh_step_input;
 
-/* Run all inputs through each layer once. A step in which nobody wants logits ends at the
+/* Run all inputs through each layer once. A step in which nobody wants logits or a token ends at the
  * deepest captured site; its sequences cannot be fed further (RH_EVALUE if tried).
  * RH_EIO: the model's file was changed in place before or during the step (rh_model_check).
  * RH_ELIMIT: longer than max_len or the model's context. On error the step did not happen

@@ -1,4 +1,4 @@
-/* session_internal.h - what session.c (sequences, memory) and forward.c (the pass) share. */
+/* session_internal.h - what session.c (sequences, memory) and the pass (pass.h) share. */
 #ifndef RH_ENGINE_SESSION_INTERNAL_H
 #define RH_ENGINE_SESSION_INTERNAL_H
 
@@ -30,7 +30,10 @@ struct rh_session {
     rh_activations act;
     int32_t step_rows;
     rh_buf *head_x, *logits;      /* [logit_rows, d_model], [logit_rows, n_vocab] */
+    rh_buf *drawn;                /* [logit_rows] int32 */
     int32_t logit_rows;
+    int32_t *tokens;              /* [tokens_cap] drawn in this step, fetched */
+    int32_t n_tokens, tokens_cap;
     struct rh_uploaded { const float *host; rh_buf *buf; } *uploaded;
     size_t n_uploaded, uploaded_cap;
     struct rh_acting { const rh_sae *sae; rh_sae_actor *actor; } *acting; /* SAEs that the sequences act through */

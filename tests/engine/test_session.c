@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "engine/session.h"
+#include "engine/session_internal.h"
 #include "golden.h"
 
 enum { N_SEQS = 6, LEN = 12, MAX_CAPTURES = 64 };
@@ -245,6 +245,50 @@ static void actions_do_what_they_say(void **state)
     rh_model_free(m);
 }
 
+/* What guards let through and count is the same whether a step has parts or not. */
+static void guards_count_in_parts(void **state)
+{
+    (void)state;
+    enum { D = 1024, T = 12, VOCAB = 67 };
+    rh_model *m = golden_open_tiny("llama-f32", true);
+    const int32_t ids[2][T] = {{1, 5, 9, 2, 3, 4, 5, 6, 7, 8, 9, 10}, {1, 5, 9, 2, 13, 14, 15, 16, 17, 18, 19, 20}};
+    float v[D], *logits[2];
+    const rh_mask_term behind[] = {{.kind = RH_MASK_TOKENS, .lo = 3, .hi = INT32_MAX}};
+    int64_t counts[2][2][2] = {{{0}}};
+    for (int32_t i = 0; i < m->config.d_model; i++) v[i] = (float)rh_random_normal(4, 0, (uint64_t)i);
+    const double norm = sqrt(dot(v, v, m->config.d_model));
+    for (int32_t i = 0; i < m->config.d_model; i++) v[i] /= (float)norm;
+    for (int parts = 0; parts < 2; parts++) {
+        rh_guard guards[2];
+        rh_action actions[2];
+        rh_step_input in[2];
+        rh_session *s = NULL;
+        logits[parts] = golden_floats(2 * T * VOCAB);
+        assert_int_equal(rh_session_new(&s, m, 2, T, NULL), RH_OK);
+        if (parts) s->step_rows = 5;
+        for (int k = 0; k < 2; k++) {
+            guards[k] = (rh_guard){.test = {.compare = RH_COMPARE_GT, .threshold = k ? 0.5f : 0.02f}, .v = v,
+                                   .tested = &counts[parts][k][0], .fired = &counts[parts][k][1]};
+            actions[k] = (rh_action){.kind = k ? RH_STEER : RH_CLAMP, .layer = k, .hook = RH_RESID_POST, .v = v, .amount = 1,
+                                     .strength = 2, .mask = {behind, k}, .guard = &guards[k]};
+        }
+        for (int k = 0; k < 2; k++) {
+            in[k] = (rh_step_input){.ids = ids[k], .n = T, .want = RH_LOGITS_ALL, .logits = logits[parts] + k * T * VOCAB};
+            assert_int_equal(rh_session_add(s, &in[k].seq, T, actions, k + 1, NULL), RH_OK);
+        }
+        assert_int_equal(rh_session_step(s, in, 2, NULL), RH_OK);
+        rh_session_free(s);
+    }
+    assert_memory_equal(logits[0], logits[1], 2 * T * VOCAB * sizeof(float));
+    assert_memory_equal(counts[0], counts[1], sizeof counts[0]);
+    assert_in_range(counts[0][0][0], T + 1, 2 * T); /* shared rows are tested once */
+    assert_int_equal(counts[0][1][0], T - 3);
+    for (int k = 0; k < 2; k++) assert_in_range(counts[0][k][1], 1, counts[0][k][0] - 1);
+    free(logits[0]);
+    free(logits[1]);
+    rh_model_free(m);
+}
+
 static void wrong_use_is_answered(void **state)
 {
     (void)state;
@@ -287,6 +331,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(batch_equals_alone), cmocka_unit_test(steps_equal_prefill),
                                        cmocka_unit_test(actions_do_what_they_say),
-                                       cmocka_unit_test(wrong_use_is_answered)};
+                                       cmocka_unit_test(guards_count_in_parts), cmocka_unit_test(wrong_use_is_answered)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
