@@ -12,6 +12,8 @@
 #include "cli/text.h"
 #include "engine/files/vectorfile.h"
 #include "engine/kv.h"
+#include "engine/plan_memory.h"
+#include "engine/weights.h"
 
 typedef struct info_flags { bool metadata, tensors; } info_flags;
 
@@ -152,6 +154,35 @@ static void index_text(rh_str *out, const rh_model *m)
                       (long long)says, (long long)holds);
 }
 
+/* What a GPU needs to have, with a context of so many tokens. */
+static rh_memory_plan device_plan(const rh_model *m)
+{
+    enum { TOKENS = 2048 };
+    const rh_model_config *k = &m->config;
+    const int32_t len = k->n_ctx < TOKENS ? k->n_ctx : TOKENS;
+    return (rh_memory_plan){.weights = rh_weights_bytes(m, rh_family_by_name(k->family), RH_DTYPE_NONE), .seqs = 1, .len = len,
+                            .cache = rh_plan_cache(k, rh_kv_type(m), len), .step = rh_plan_step(k, len, 1)};
+}
+
+static void device_text(rh_str *out, const rh_model *m)
+{
+    const rh_memory_plan p = device_plan(m);
+    char all[32], weights[32], cache[32], step[32], tokens[32];
+    cli_size_text(all, (double)rh_plan_total(&p));
+    cli_size_text(weights, (double)p.weights);
+    cli_size_text(cache, (double)p.cache);
+    cli_size_text(step, (double)p.step);
+    cli_count_text(tokens, p.len);
+    rh_str_printf(out, "on a GPU     %s: weights %s, keys and values of %s tokens %s, a step %s\n", all, weights, tokens, cache, step);
+}
+
+static json_t *device_json(const rh_model *m)
+{
+    const rh_memory_plan p = device_plan(m);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "tokens", (json_int_t)p.len, "bytes", (json_int_t)rh_plan_total(&p), "weights",
+                     (json_int_t)p.weights, "keys_and_values", (json_int_t)p.cache, "step", (json_int_t)p.step);
+}
+
 static void model_text(rh_str *out, const rh_model *m, const info_flags *f)
 {
     const rh_model_config *k = &m->config;
@@ -172,6 +203,7 @@ static void model_text(rh_str *out, const rh_model *m, const info_flags *f)
     rh_str_printf(out, "context      %s tokens", b);
     cli_size_text(b, (double)rh_kv_position_bytes(m, rh_kv_type(m)));
     rh_str_printf(out, "; keys and values of one: %s, as float%d\n", b, rh_kv_type(m) == RH_F16 ? 16 : 32);
+    device_text(out, m);
     local_layers(&local, k);
     if (local.len) rh_str_printf(out, "window       %d tokens in layers %s\n", k->window, local.data);
     rh_str_free(&local);
@@ -251,6 +283,7 @@ static json_t *model_json(const rh_model *m, const info_flags *f)
                           k->d_ff, "vocabulary", k->n_vocab, "context", k->n_ctx, "tied", k->tied, "window", k->window);
     json_object_set_new(o, "kv", json_pack("{s:s, s:I}", "type", rh_dtype_get(rh_kv_type(m))->name, "bytes_per_position",
                                            (json_int_t)rh_kv_position_bytes(m, rh_kv_type(m))));
+    json_object_set_new(o, "on_gpu", device_json(m));
     json_t *sites = json_object(), *local = json_array();
     for (int h = 0; h < RH_N_HOOKS; h++)
         json_object_set_new(sites, rh_hook_name((rh_hook)h), json_integer(rh_model_width(m, (rh_hook)h)));

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/kv.h"
+#include "engine/plan_memory.h"
 #include "engine/weights.h"
 
 static char *base_name(const char *path)
@@ -89,6 +91,17 @@ static rh_status check_vocabulary(const rh_model *m, rh_error *err)
                    rh_tokenizer_n_vocab(m->tokenizer), m->config.n_vocab);
 }
 
+/* Weights, and room to work with them: before the first of them is read. */
+static rh_status plan(const rh_model *m, const rh_family *family, rh_error *err)
+{
+    const rh_model_config *c = &m->config;
+    const int32_t len = c->n_ctx < RH_PLAN_TOKENS ? c->n_ctx : RH_PLAN_TOKENS;
+    const rh_memory_plan p = {.what = m->name, .weights = rh_weights_bytes(m, family, RH_DTYPE_NONE),
+                              .as_nf4 = rh_weights_bytes(m, family, RH_NF4), .seqs = 1, .len = len,
+                              .cache = rh_plan_cache(c, rh_kv_type(m), len), .step = rh_plan_step(c, len, 1)};
+    return rh_plan_check_on(&p, m->backend, err);
+}
+
 static rh_status load(rh_model *m, const rh_family *family, const rh_settings *settings, rh_error *err)
 {
     tokenizer_job job = {m, {0}, RH_OK};
@@ -128,6 +141,7 @@ static rh_status open_model(rh_model **out, const char *path, const rh_settings 
         if (!status) status = rh_weights_fingerprint(m, family, err);
     } else if (!status) {
         status = rh_backend_for(&m->backend, settings, err);
+        if (!status) status = plan(m, family, err);
         if (!status) status = load(m, family, settings, err);
     }
     if (!status) status = check_vocabulary(m, err);
@@ -234,6 +248,7 @@ rh_status rh_model_unembed(float *out, const rh_model *m, const float *x, rh_err
         status = be->ops->matmul(be, bx, 1, &target, 1, err);
     }
     if (!status) be->ops->download(be, out, by, 0, bytes);
+    if (!status) status = be->ops->wait(be, err);
     be->ops->buf_free(be, bx);
     be->ops->buf_free(be, by);
     return status;

@@ -91,7 +91,7 @@ rh_status rh_sae_product(rh_sae_coder *c, const rh_weight *w, rh_buf *to, float 
     c->be->ops->upload(c->be, c->x, 0, x, (size_t)n * (size_t)d_in * sizeof *x);
     RH_TRY(c->be->ops->matmul(c->be, c->x, n, &target, 1, err));
     c->be->ops->download(c->be, out, to, 0, (size_t)n * (size_t)d_out * sizeof *out);
-    return RH_OK;
+    return c->be->ops->wait(c->be, err);
 }
 
 rh_status rh_sae_encode(rh_sae_active *out, rh_sae_coder *c, const float *x, int32_t n, rh_error *err)

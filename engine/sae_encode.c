@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "engine/plan_memory.h"
 #include "engine/sae_coder.h"
 
 enum {
@@ -20,6 +21,14 @@ static rh_status weight(rh_weight **out, const rh_sae_coder *c, int32_t rows, co
 {
     const rh_sae_matrix *m = &c->s->encoder;
     return c->be->ops->weight_new(c->be, out, m->data, m->dtype, rows, m->cols, order, err);
+}
+
+/* Room for all of W_enc, before it is read. */
+static rh_status plan(const rh_sae_coder *c, rh_error *err)
+{
+    const rh_sae_matrix *m = &c->s->encoder;
+    const rh_memory_plan p = {.what = c->s->path, .sae = rh_plan_sae(m->cols, m->rows, m->dtype)};
+    return rh_plan_check_on(&p, c->be, err);
 }
 
 /* The guess must almost never lie above the k-th largest of all, for then a row is computed in full. Of the
@@ -71,6 +80,7 @@ static rh_status screen_new(rh_sae_coder *c, rh_error *err)
     if (topk) RH_TRY(sample_new(c, err));
     c->best = rh_calloc((size_t)(f->k > c->rank ? f->k : c->rank), sizeof *c->best);
     if (!c->best) return rh_fail_nomem(err);
+    RH_TRY(plan(c, err));
     return c->be->ops->screen_new(c->be, &c->screen, m->data, m->dtype, m->rows, m->cols, err);
 }
 
@@ -82,6 +92,7 @@ static rh_status all_products_new(rh_sae_coder *c, rh_error *err)
     const size_t floats = (size_t)c->pre_rows * (size_t)f->d_sae;
     if (!c->best && !(c->best = rh_calloc((size_t)f->k, sizeof *c->best))) return rh_fail_nomem(err);
     if (!c->pre && !(c->pre = rh_calloc(floats, sizeof *c->pre))) return rh_fail_nomem(err);
+    RH_TRY(plan(c, err));
     if (!c->p) RH_TRY(c->be->ops->buf_new(c->be, &c->p, floats * sizeof(float), err));
     return weight(&c->encoder, c, f->d_sae, NULL, err);
 }

@@ -1,114 +1,12 @@
 #include "engine/session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/session_internal.h"
 
-/* What comes out of a step's head: rows of logits, and tokens drawn from some of them. */
-typedef struct rh_wanted { int64_t rows; int32_t tokens; } rh_wanted;
-
-/* ---- memory ---------------------------------------------------------------------------------------- */
-
-static void free_activations(rh_session *s)
-{
-    const rh_ops *ops = s->model->backend->ops;
-    rh_activations *a = &s->act;
-    rh_buf *all[] = {a->h, a->x, a->y, a->q, a->z, a->k, a->v, a->gate, a->up};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) ops->buf_free(s->model->backend, all[i]);
-    memset(a, 0, sizeof *a);
-}
-
-static void free_logits(rh_session *s)
-{
-    rh_buf **all[] = {&s->head_x, &s->logits, &s->drawn};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        s->model->backend->ops->buf_free(s->model->backend, *all[i]);
-        *all[i] = NULL;
-    }
-    s->logit_rows = 0;
-}
-
-static rh_status new_floats(rh_session *s, rh_buf **out, int64_t rows, int64_t width, rh_error *err)
-{
-    rh_backend *be = s->model->backend;
-    return be->ops->buf_new(be, out, (size_t)rows * (size_t)width * sizeof(float), err);
-}
-
-/* Of one row, all activations together. */
-static int64_t row_floats(const rh_model_config *c)
-{
-    return 3 * (int64_t)c->d_model + 2 * (int64_t)c->d_ff + 2 * (int64_t)(c->n_heads + c->n_kv_heads) * c->head_dim;
-}
-
-static int32_t step_rows(const rh_model_config *c)
-{
-    const int64_t fits = RH_STEP_BYTES / (row_floats(c) * (int64_t)sizeof(float));
-    return (int32_t)(fits > RH_STEP_ROWS ? RH_STEP_ROWS : fits < RH_FEWEST_STEP_ROWS ? RH_FEWEST_STEP_ROWS : fits);
-}
-
-/* Rounded up, so that a growing prompt does not allocate at each step. */
-static rh_status ensure_rows(rh_session *s, int32_t rows, rh_error *err)
-{
-    if (rows <= s->act.rows) return RH_OK;
-    const rh_model_config *c = &s->model->config;
-    const int64_t n = ((int64_t)rows + 63) / 64 * 64;
-    const int64_t q = (int64_t)c->n_heads * c->head_dim, kv = (int64_t)c->n_kv_heads * c->head_dim;
-    rh_activations *a = &s->act;
-    const struct { rh_buf **buf; int64_t width; } all[] = {
-        {&a->h, c->d_model}, {&a->x, c->d_model}, {&a->y, c->d_model}, {&a->q, q}, {&a->z, q},
-        {&a->k, kv}, {&a->v, kv}, {&a->gate, c->d_ff}, {&a->up, c->d_ff}};
-    free_activations(s);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        const rh_status status = new_floats(s, all[i].buf, n, all[i].width, err);
-        if (status) {
-            free_activations(s);
-            return status;
-        }
-    }
-    a->rows = (int32_t)n;
-    return RH_OK;
-}
-
-static rh_status ensure_ints(rh_session *s, size_t rows, size_t blocks, rh_error *err)
-{
-    if (rows > s->ints_cap) {
-        int32_t **all[] = {&s->ids, &s->positions, &s->slots, &s->rows};
-        for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-            int32_t *p = rh_realloc_array(*all[i], rows, sizeof *p);
-            if (!p) return rh_fail_nomem(err);
-            *all[i] = p;
-        }
-        s->ints_cap = rows;
-    }
-    if (blocks > s->groups_cap) {
-        rh_attention_group *p = rh_realloc_array(s->groups, blocks, sizeof *p);
-        if (!p) return rh_fail_nomem(err);
-        s->groups = p;
-        s->groups_cap = blocks;
-    }
-    return RH_OK;
-}
-
-static rh_status ensure_logits(rh_session *s, const rh_wanted *wanted, rh_error *err)
-{
-    const rh_ops *ops = s->model->backend->ops;
-    rh_backend *be = s->model->backend;
-    const int32_t rows = (int32_t)(wanted->rows < RH_LOGIT_ROWS ? wanted->rows : RH_LOGIT_ROWS);
-    if (wanted->tokens > s->tokens_cap) {
-        int32_t *p = rh_realloc_array(s->tokens, (size_t)wanted->tokens, sizeof *p);
-        if (!p) return rh_fail_nomem(err);
-        s->tokens = p;
-        s->tokens_cap = wanted->tokens;
-    }
-    if (rows <= s->logit_rows) return RH_OK;
-    free_logits(s);
-    RH_TRY(new_floats(s, &s->head_x, rows, s->model->config.d_model, err));
-    RH_TRY(new_floats(s, &s->logits, rows, s->model->config.n_vocab, err));
-    RH_TRY(ops->buf_new(be, &s->drawn, (size_t)rows * sizeof(int32_t), err));
-    s->logit_rows = rows;
-    return RH_OK;
-}
+/* ---- life ------------------------------------------------------------------------------------------- */
 
 static bool has_windows(const rh_model_config *c)
 {
@@ -117,13 +15,24 @@ static bool has_windows(const rh_model_config *c)
     return false;
 }
 
-/* ---- life ------------------------------------------------------------------------------------------- */
+/* What all of its room takes, before any of it is made. */
+static rh_status plan(const rh_model *m, int32_t max_seqs, int32_t max_len, rh_error *err)
+{
+    const rh_model_config *c = &m->config;
+    const int64_t positions = (int64_t)max_seqs * max_len;
+    char what[80];
+    snprintf(what, sizeof what, "%d sequence%s of %d tokens", max_seqs, max_seqs == 1 ? "" : "s", max_len);
+    const rh_memory_plan p = {.what = what, .seqs = max_seqs, .len = max_len, .cache = rh_plan_cache(c, rh_kv_type(m), positions),
+                              .step = rh_plan_step(c, positions, positions)};
+    return rh_plan_check_on(&p, m->backend, err);
+}
 
 rh_status rh_session_new(rh_session **out, const rh_model *m, int32_t max_seqs, int32_t max_len, rh_error *err)
 {
     if (!m->backend) return rh_fail(err, RH_EMODEL, "the model was opened without its weights");
     if (max_seqs < 1 || max_len < 1 || (int64_t)max_seqs * max_len > INT32_MAX)
         return rh_fail(err, RH_ELIMIT, "%d sequences of %d tokens are more than a session can hold", max_seqs, max_len);
+    RH_TRY(plan(m, max_seqs, max_len, err));
     rh_session *s = rh_calloc(1, sizeof *s);
     if (!s) return rh_fail_nomem(err);
     s->model = m;
@@ -131,7 +40,7 @@ rh_status rh_session_new(rh_session **out, const rh_model *m, int32_t max_seqs, 
     s->max_len = max_len;
     s->share = true;
     s->guards.be = m->backend;
-    s->step_rows = step_rows(&m->config);
+    s->step_rows = rh_plan_step_rows(&m->config);
     s->seqs = rh_calloc((size_t)max_seqs, sizeof *s->seqs);
     rh_status status = s->seqs ? rh_kv_new(&s->kv, m, max_seqs, max_len, err) : rh_fail_nomem(err);
     if (!status && has_windows(&m->config)) {
@@ -163,8 +72,7 @@ void rh_session_free(rh_session *s)
     if (s->seqs) rh_session_reset(s);
     rh_kv_free(&s->kv);
     rh_guards_free(&s->guards);
-    free_activations(s);
-    free_logits(s);
+    rh_session_free_buffers(s);
     free(s->tokens);
     free(s->uploaded);
     free(s->acting);
@@ -191,7 +99,7 @@ static rh_status upload_vector(rh_session *s, rh_buf **out, const float *v, int6
             return RH_OK;
         }
     if (!RH_GROW(s->uploaded, s->uploaded_cap, s->n_uploaded)) return rh_fail_nomem(err);
-    RH_TRY(new_floats(s, out, rows, width, err));
+    RH_TRY(rh_session_floats(s, out, rows, width, err));
     be->ops->upload(be, *out, 0, v, (size_t)(rows * width) * sizeof(float));
     s->uploaded[s->n_uploaded++] = (struct rh_uploaded){v, *out};
     return RH_OK;
@@ -345,8 +253,8 @@ static rh_status check_distinct(const rh_rows *rows, const rh_step_input *inputs
 
 static rh_status run_rows(rh_session *s, const rh_rows *rows, const rh_step_input *inputs, int32_t n, rh_error *err)
 {
-    RH_TRY(ensure_rows(s, rows->n_rows, err));
-    RH_TRY(ensure_ints(s, (size_t)rows->n_rows, (size_t)rows->n_blocks, err));
+    RH_TRY(rh_session_need_rows(s, rows->n_rows, err));
+    RH_TRY(rh_session_need_ints(s, (size_t)rows->n_rows, (size_t)rows->n_blocks, err));
     RH_TRY(rh_forward(s, rows, inputs, n, err));
     forget(s, rows, inputs);
     return RH_OK;
@@ -377,7 +285,7 @@ rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n,
     RH_TRY(rh_model_check(s->model, err)); /* to read a mapped file that was cut short would be SIGBUS */
     RH_TRY(rh_rows_plan(&rows, s->seqs, s->n_seqs, inputs, n, s->share, s->model->tokenizer, err));
     rh_status status = check_distinct(&rows, inputs, n, err);
-    if (!status && wanted.rows) status = ensure_logits(s, &wanted, err);
+    if (!status && wanted.rows) status = rh_session_need_logits(s, &wanted, err);
     if (!status) {
         int32_t n_blocks;
         s->stats = (rh_step_stats){.asked = rows.asked, .computed = rh_rows_active(&rows, RH_SITE_START, &n_blocks)};

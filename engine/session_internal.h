@@ -4,6 +4,7 @@
 
 #include "engine/guards.h"
 #include "engine/kv.h"
+#include "engine/plan_memory.h"
 #include "engine/rows.h"
 #include "engine/sae_action.h"
 
@@ -15,11 +16,6 @@ typedef struct rh_activations {
     rh_buf *k, *v;                /* [n_kv_heads*head_dim] */
     rh_buf *gate, *up;            /* [d_ff] */
 } rh_activations;
-
-enum { RH_LOGIT_ROWS = 64,        /* rows of logits on the backend at once */
-       RH_STEP_ROWS = 1024,       /* rows that go through the layers together; a longer step has parts, */
-       RH_FEWEST_STEP_ROWS = 256, /* and so has a shorter one in a wide model: */
-       RH_STEP_BYTES = 64 << 20 };/* activations take no more than that, if so many rows fit */
 
 struct rh_session {
     const rh_model *model;
@@ -49,6 +45,14 @@ struct rh_session {
     rh_kv_span *spans;
     size_t spans_cap;
 };
+
+/* session_memory.c: room for rows of a step, for host integers and groups, and for what comes out of its head. */
+typedef struct rh_wanted { int64_t rows; int32_t tokens; } rh_wanted; /* of logits, and drawn from some of them */
+rh_status rh_session_floats(rh_session *s, rh_buf **out, int64_t rows, int64_t width, rh_error *err);
+rh_status rh_session_need_rows(rh_session *s, int32_t rows, rh_error *err);
+rh_status rh_session_need_ints(rh_session *s, size_t rows, size_t blocks, rh_error *err);
+rh_status rh_session_need_logits(rh_session *s, const rh_wanted *wanted, rh_error *err);
+void rh_session_free_buffers(rh_session *s);
 
 /* session_sae.c: actions through an SAE. */
 static inline bool rh_acts_through_sae(rh_action_kind k) { return k == RH_FEATURE_CLAMP || k == RH_SPLICE; }

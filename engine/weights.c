@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/plan_memory.h"
+
 /* The tensor as it is multiplied. */
 static const rh_tensor *made_or(const rh_model *m, const char *name, const rh_tensor *stored)
 {
@@ -235,6 +237,28 @@ rh_status rh_weights_upload(rh_model *m, const rh_family *f, const rh_settings *
             return rh_fail(err, RH_ECANCELLED, "stopped while loading the model");
     }
     return RH_OK;
+}
+
+/* ---- what it takes ------------------------------------------------------------------------------- */
+
+static int64_t tensor_bytes(const rh_tensor *t, rh_role role, rh_dtype floats_as)
+{
+    const bool is_float = t->dtype == RH_F32 || t->dtype == RH_F16 || t->dtype == RH_BF16;
+    if (t->n_dims != 2) return rh_plan_block(t->shape[0] * (int64_t)sizeof(float));
+    const bool becomes = floats_as != RH_DTYPE_NONE && is_float && role >= RH_FIRST_LAYER_ROLE && rh_row_bytes(floats_as, t->shape[1]);
+    return rh_plan_matrix(becomes ? floats_as : t->dtype, t->shape[0], t->shape[1]);
+}
+
+int64_t rh_weights_bytes(const rh_model *m, const rh_family *f, rh_dtype floats_as)
+{
+    const rh_model_config *c = &m->config;
+    int64_t sum = 0;
+    for (rh_role role = 0; role < RH_N_ROLES; role++) {
+        const int32_t layers = role < RH_FIRST_LAYER_ROLE ? 1 : c->n_layers;
+        for (int32_t layer = 0; layer < layers && shape_of(c, role).needed && role != RH_ROLE_ROPE_FACTORS; layer++)
+            sum += tensor_bytes(rh_model_tensor(m, f, role, layer), role, floats_as);
+    }
+    return sum;
 }
 
 /* ---- fingerprint ---------------------------------------------------------------------------------- */

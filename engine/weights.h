@@ -19,6 +19,9 @@ rh_status rh_weights_quantize(rh_model *m, const rh_family *f, const char *type,
  * rope's factors. The caller frees it. Needs rh_weights_check first. */
 rh_status rh_weights_vector(float **out, const rh_model *m, const rh_family *f, rh_role role, int32_t layer, rh_error *err);
 
+/* What they take of a device's memory (plan_memory.h); floats_as: if the layers' float matrices were of this type. */
+int64_t rh_weights_bytes(const rh_model *m, const rh_family *f, rh_dtype floats_as);
+
 /* Upload everything; needs rh_weights_check first. Progress counts layers. */
 rh_status rh_weights_upload(rh_model *m, const rh_family *f, const rh_settings *settings, rh_error *err);
 

@@ -61,6 +61,7 @@ rh_status rh_sae_product_run(void *data, float *out, const float *x, int32_t n, 
     p->be->ops->upload(p->be, p->x, 0, x, (size_t)n * (size_t)p->d * sizeof *x);
     rh_status status = p->be->ops->matmul(p->be, p->x, n, &target, 1, err);
     if (!status) p->be->ops->download(p->be, out, p->out, 0, (size_t)n * (size_t)p->m * sizeof *out);
+    if (!status) status = p->be->ops->wait(p->be, err);
     p->be->ops->weight_free(p->be, w);
     return status;
 }
