@@ -169,7 +169,7 @@ static rh_status measure_all(cli *c, const bench_setup *s, const bool chosen[N_W
     rh_machine_limits limits = {0};
     rh_str text = {0};
     json_t *o = NULL;
-    RH_TRY(rh_measure_machine(&limits, c->common.threads, err));
+    RH_TRY(s->m->backend->ops->limits(s->m->backend, &limits, err));
     forget_peak_memory();
     double peak = peak_of(&limits, c->common.exact);
     rh_status status = RH_OK;

@@ -98,7 +98,7 @@ static void a_step_draws_many(void **state)
     const rh_sampling set = {.temperature = 1.5, .top_p = 1, .repetition = 2, .penalty_last = -1, .seed = 11};
     rh_model *m = golden_open_tiny("llama-f32", true);
     rh_sampler *sampler = NULL;
-    float *logits = golden_floats((size_t)N * LEN * VOCAB), *alone = golden_floats((size_t)LEN * VOCAB);
+    float *logits = golden_floats((size_t)N * LEN * VOCAB);
     (void)state;
     assert_int_equal(rh_sampler_new(&sampler, &set, VOCAB, NULL), RH_OK);
     for (int parts = 0; parts < 2; parts++) {
@@ -135,7 +135,6 @@ static void a_step_draws_many(void **state)
     }
     rh_sampler_free(sampler);
     free(logits);
-    free(alone);
     rh_model_free(m);
 }
 
@@ -159,6 +158,114 @@ static void drawing_needs_no_logits(void **state)
     in.n = 1;
     assert_int_equal(rh_session_step(s, &in, 1, NULL), RH_OK);
     rh_session_free(s);
+    rh_model_free(m);
+}
+
+/* What an engine asks of its backend, counted on the way to it; the wait numbered `broken` fails. */
+static struct { const rh_ops *real; int downloads, waits, broken; size_t fetched; } watch;
+
+static void watched_download(rh_backend *be, void *dst, const rh_buf *src, size_t offset, size_t bytes)
+{
+    watch.downloads++;
+    watch.real->download(be, dst, src, offset, bytes);
+}
+
+static void watched_fetch(rh_backend *be, void *dst, const rh_buf *src, size_t offset, size_t bytes)
+{
+    watch.fetched += bytes;
+    watch.real->fetch(be, dst, src, offset, bytes);
+}
+
+static rh_status watched_wait(rh_backend *be, rh_error *err)
+{
+    const rh_status status = watch.real->wait(be, err);
+    return ++watch.waits == watch.broken ? rh_fail(err, RH_EDEVICE, "broken") : status;
+}
+
+/* Of a step under guards: tokens, and the guards' answers. Kept logits, captures and aims are what else is brought. */
+static void decoding_brings_back_tokens(void **state)
+{
+    (void)state;
+    rh_model *m = golden_open_tiny("llama-f32", true);
+    float v[64], kept[VOCAB], h[6 * 64];
+    for (int32_t i = 0; i < m->config.d_model; i++) v[i] = (float)rh_random_normal(3, 0, (uint64_t)i);
+    int64_t tested = 0, fired = 0;
+    const rh_guard guard = {.test = {.threshold = 0.1f}, .v = v, .tested = &tested, .fired = &fired};
+    const rh_action a = {.kind = RH_STEER, .layer = 0, .hook = RH_RESID_POST, .v = v, .strength = 0.5f, .guard = &guard};
+    const rh_capture capture = {.layer = 1, .hook = RH_RESID_POST, .n = 6, .out = h};
+    const rh_generate_options o = {.sampling = settings[10].set, .max_tokens = TEXT};
+    rh_ops ops = *m->backend->ops;
+    watch.real = m->backend->ops;
+    ops.download = watched_download;
+    ops.fetch = watched_fetch;
+    ops.wait = watched_wait;
+    m->backend->ops = &ops;
+    for (int more = 0; more < 2; more++) {
+        rh_generation g[LANES] = {0};
+        watch.downloads = watch.waits = 0;
+        watch.fetched = 0;
+        for (int i = 0; i < LANES; i++)
+            g[i] = (rh_generation){.prompt = prompts[i], .n_prompt = n_prompt[i], .actions = &a, .n_actions = !i};
+        if (more) {
+            g[0].captures = &capture;
+            g[0].n_captures = 1;
+            g[1].want = RH_LOGITS_LAST;
+            g[1].logits = kept;
+        }
+        assert_int_equal(rh_generate(m, g, LANES, &o, NULL), RH_OK);
+        const size_t rows = 6 + 6 + 3 + (TEXT - 1) * LANES; /* at most: some are shared */
+        const size_t least = TEXT * LANES * sizeof(int32_t) + (more ? sizeof kept + 6 * 32 * sizeof *h : 0);
+        assert_int_equal(watch.downloads, 0);
+        assert_int_equal(watch.waits, TEXT); /* the prompts, and all but the last token */
+        assert_in_range(watch.fetched, least + 1, least + rows * sizeof(int32_t));
+        for (int i = 0; i < LANES; i++) rh_generation_free(&g[i]);
+    }
+    assert_int_equal(tested, 2 * (6 + TEXT - 1));
+    m->backend->ops = watch.real;
+    rh_model_free(m);
+}
+
+/* A backend that fails says so at the step's end; the step did not happen. */
+static void a_failed_step_did_not_happen(void **state)
+{
+    (void)state;
+    rh_model *m = golden_open_tiny("llama-f32", true);
+    const int32_t ids[4] = {1, 5, 9, 2};
+    float v[64], logits[3][VOCAB];
+    for (int32_t i = 0; i < m->config.d_model; i++) v[i] = 1;
+    int64_t tested = 0;
+    const rh_guard guard = {.test = {.threshold = -1e9f}, .v = v, .tested = &tested};
+    const rh_action a = {.kind = RH_STEER, .layer = 0, .hook = RH_RESID_POST, .v = v, .strength = 0.5f, .guard = &guard};
+    rh_step_input in = {.ids = ids, .n = 3, .want = RH_LOGITS_LAST};
+    rh_ops ops = *m->backend->ops;
+    rh_session *s = NULL;
+    watch.real = m->backend->ops;
+    watch.waits = 0;
+    watch.broken = 2;
+    ops.wait = watched_wait;
+    m->backend->ops = &ops;
+    for (int k = 0; k < 2; k++) {
+        rh_error err = {0};
+        assert_int_equal(rh_session_new(&s, m, 1, 4, NULL), RH_OK);
+        in.ids = ids;
+        in.n = 3;
+        in.logits = logits[2];
+        assert_int_equal(rh_session_add(s, &in.seq, 3, &a, 1, NULL), RH_OK);
+        assert_int_equal(rh_session_step(s, &in, 1, NULL), RH_OK);
+        in.ids = ids + 3;
+        in.n = 1;
+        in.logits = logits[k];
+        if (!k) {
+            assert_int_equal(rh_session_step(s, &in, 1, &err), RH_EDEVICE);
+            assert_int_equal(rh_session_len(s, in.seq), 3);
+            assert_int_equal(tested, 3);
+        }
+        assert_int_equal(rh_session_step(s, &in, 1, &err), RH_OK);
+        rh_session_free(s);
+    }
+    assert_int_equal(tested, 2 * 4);
+    assert_memory_equal(logits[0], logits[1], sizeof logits[0]);
+    m->backend->ops = watch.real;
     rh_model_free(m);
 }
 
@@ -194,6 +301,8 @@ static void what_penalties_see(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(generations_are_what_a_sampler_picks), cmocka_unit_test(a_step_draws_many),
-                                       cmocka_unit_test(drawing_needs_no_logits), cmocka_unit_test(what_penalties_see)};
+                                       cmocka_unit_test(drawing_needs_no_logits),
+                                       cmocka_unit_test(decoding_brings_back_tokens), cmocka_unit_test(a_failed_step_did_not_happen),
+                                       cmocka_unit_test(what_penalties_see)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
