@@ -1,7 +1,6 @@
 /* elements.cu - operations on single numbers. Bound by memory, and in decoding by the launch: a thread takes every
  * stride-th number, so that a warp's lanes read neighbours. */
-#include "kernels/cuda/kernels.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/activate.cuh"
 
 enum { THREADS = 256 };
 static const int64_t most_blocks = 132 * 16;
@@ -15,19 +14,10 @@ static unsigned blocks_for(int64_t n)
 #define RH_EACH(i, n)                                                                              \
     for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < (n); i += (int64_t)gridDim.x * THREADS)
 
-/* g / (1 + exp(-a)), of which silu has a = g and gelu a = 2 sqrt(2/pi) (g + 0.044715 g^3): g/2 (1 + tanh(a/2)). As on a
- * CPU exp's argument is bounded, so that -inf comes out, not NaN; a NaN passes. */
-static __device__ inline float activate(float g, int32_t act)
-{
-    float a = act == RH_ACT_SILU ? g : 2 * 0.7978845608f * (g + 0.044715f * g * g * g);
-    a = a < -88.3f ? -88.3f : a;
-    return g / (1 + expf(-a));
-}
-
 /* [n]: 12 n bytes. */
 static __global__ void __launch_bounds__(THREADS) glu_kernel(rh_cuda_glu_args a)
 {
-    RH_EACH(i, a.n) a.out[i] = activate(a.gate[i], a.act) * a.up[i];
+    RH_EACH(i, a.n) a.out[i] = rh_activate(a.gate[i], a.act) * a.up[i];
 }
 
 int rh_cuda_glu(void *stream, const void *args)

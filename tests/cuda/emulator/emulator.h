@@ -17,6 +17,17 @@
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
 
+/* Byte i of the result is that of y:x (8 bytes) which nibble i of s names; its sign bit, all over, if the nibble's fourth bit is set. */
+static inline unsigned __byte_perm(unsigned x, unsigned y, unsigned s)
+{
+    const uint64_t both = (uint64_t)y << 32 | x;
+    unsigned r = 0;
+    for (int i = 0; i < 4; i++) {
+        const unsigned byte = (unsigned)(both >> (s >> 4 * i & 7) * 8) & 255;
+        r |= (s >> 4 * i & 8 ? (byte >> 7) * 255 : byte) << 8 * i;
+    }
+    return r;
+}
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 static inline int __clz(int x) { return x ? __builtin_clz((unsigned)x) : 32; }
@@ -27,6 +38,9 @@ static inline void sincospif(float x, float *s, float *c)
     *s = (float)sin(3.14159265358979324 * (double)x);
     *c = (float)cos(3.14159265358979324 * (double)x);
 }
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fsub_rn(float a, float b) { return a - b; }
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 
 #define EMU_MIN_MAX(T)                                                                             \
