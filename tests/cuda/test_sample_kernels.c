@@ -203,6 +203,24 @@ static void test_large(void **state)
     }
 }
 
+/* What lies as far below the top as a candidate may, and what lies just beyond. */
+static void test_edge(void **state)
+{
+    (void)state;
+    scene s;
+    memset(&s, 0, sizeof s);
+    s.n = 2;
+    s.n_vocab = 4;
+    s.logits = must_malloc(8 * sizeof(float));
+    for (int i = 0; i < 2; i++) {
+        const float reach = i ? 120 : 40, row[] = {7, 7 - reach, 7, nextafterf(7 - reach, -INFINITY)};
+        memcpy(s.logits + 4 * i, row, sizeof row);
+        s.specs[i] = (rh_sample_spec){.temperature = i ? 3 : 1, .top_k = 3, .top_p = 1, .repetition = 1, .seen = s.seen, .u = 0.75};
+    }
+    assert_int_equal(check_scene(&s), 0);
+    free(s.logits);
+}
+
 /* The same logits and draws on other rows and with others beside them: the same tokens. */
 static void test_alone(void **state)
 {
@@ -255,7 +273,7 @@ static void test_shares(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_small), cmocka_unit_test(test_large), cmocka_unit_test(test_alone),
-                                       cmocka_unit_test(test_shares)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_small), cmocka_unit_test(test_large), cmocka_unit_test(test_edge),
+                                       cmocka_unit_test(test_alone), cmocka_unit_test(test_shares)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
