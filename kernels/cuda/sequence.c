@@ -155,7 +155,7 @@ rh_status rh_cuda_op_sample(rh_backend *be, rh_buf *ids, rh_buf *logits, int32_t
     if (!n) return RH_OK;
     for (int32_t i = 0; i < n; i++) n_seen += (size_t)specs[i].n_seen;
     if (n_seen > INT32_MAX) return rh_fail(err, RH_ELIMIT, "penalties of %zu tokens at once", n_seen);
-    const size_t spec_bytes = (size_t)n * sizeof(rh_cuda_spec), seen_bytes = up_to(n_seen, 256 * (size_t)n) * sizeof(int32_t);
+    const size_t spec_bytes = (size_t)n * sizeof(rh_cuda_spec), seen_bytes = up_to(n_seen + 1, 256 * (size_t)n) * sizeof(int32_t);
     RH_TRY(rh_cuda_scratch(c, &scratch, rh_cuda_sample_scratch(n), err));
     RH_TRY(rh_cuda_room(c, spec_bytes + 2 * seen_bytes + 48, err));
     const rh_cuda_spec *on_device = rh_cuda_place(c, &spec_host, spec_bytes);

@@ -9,6 +9,8 @@
 #include "kernels/cuda/fuse.h"
 #include "kernels/cuda/ops.h"
 
+enum { LONG_LIST = 2048 }; /* commands: more than a token takes; so many prompts do not wait until all is listed */
+
 typedef struct copy_args { void *dst; const void *src; size_t bytes; int32_t back, unused; } copy_args;
 
 /* A launcher like those of kernels.h; to the device's own memory, or back into pinned memory. */
@@ -89,6 +91,7 @@ static rh_status new_arena(rh_cuda_arena *a, size_t bytes, rh_error *err)
     return status;
 }
 
+/* Here, and not where commands are added: what an op has put there must reach the device with the op's command. */
 rh_status rh_cuda_room(rh_cuda *c, size_t bytes, rh_error *err)
 {
     rh_cuda_arena *a = &c->arena;
@@ -98,7 +101,7 @@ rh_status rh_cuda_room(rh_cuda *c, size_t bytes, rh_error *err)
         free_arena(a);
         RH_TRY(new_arena(a, bytes > RH_CUDA_ARENA ? bytes + bytes / 4 : RH_CUDA_ARENA, err));
     }
-    if (bytes > a->bytes - a->used) rh_cuda_flush(c);
+    if (bytes > a->bytes - a->used || c->list.n >= LONG_LIST) rh_cuda_flush(c);
     if (a->in_flight) {
         const cudaError_t e = cudaEventSynchronize(a->copied);
         if (e) rh_cuda_broke(c, (int)e, "cudaEventSynchronize");
