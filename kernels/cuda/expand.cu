@@ -10,9 +10,11 @@ RH_UNPACK uint32_t two_bf16(float a, float b)
     return (uint32_t)__bfloat16_as_ushort(__float2bfloat16_rn(a)) | (uint32_t)__bfloat16_as_ushort(__float2bfloat16_rn(b)) << 16;
 }
 
-/* A quad at columns c .. of a row of cols: in one store, but where the row's end, or its start, is in the way. */
+/* A quad at columns c .. of a row of cols: in one store, but where the row's end, or its start, is in the way. A unit may
+ * reach beyond the end by whole quads, which are the next row's. */
 RH_UNPACK void put_floats(float *row, int c, int cols, const float4 &v)
 {
+    if (c >= cols) return;
     if (cols % 4 == 0) {
         *(float4 *)(row + c) = v;
         return;
@@ -23,6 +25,7 @@ RH_UNPACK void put_floats(float *row, int c, int cols, const float4 &v)
 RH_UNPACK void put_bf16(uint16_t *row, int c, int cols, const float4 &v)
 {
     const uint2 two = make_uint2(two_bf16(v.x, v.y), two_bf16(v.z, v.w));
+    if (c >= cols) return;
     if (cols % 4 == 0) {
         *(uint2 *)(row + c) = two;
         return;

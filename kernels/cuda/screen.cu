@@ -4,11 +4,11 @@
 
 enum { THREADS = 256, WARPS = THREADS / 32, EACH = 16, AT_ONCE = THREADS * EACH };
 
-/* p >= base + gain * floor, the level in double as on a CPU. NaN is not. */
+/* Not below base + gain * floor, the level in double as on a CPU; so NaN is found, and seen. */
 static __device__ inline bool passes(const rh_cuda_screen_args &a, int row, float p, float floor)
 {
-    if (!a.gain) return p >= a.base[row];
-    return (double)p >= (double)a.base[row] + (double)a.gain[row] * (double)floor;
+    if (!a.gain) return !(p < a.base[row]);
+    return !((double)p < (double)a.base[row] + (double)a.gain[row] * (double)floor);
 }
 
 /* count [n], and row and value from start[t] on where they are wanted. A block takes a token's p [rows] and 4096 of them at

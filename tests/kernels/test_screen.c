@@ -41,7 +41,7 @@ static void compare(const rh_hits *h, const float *p, const shape *s, const rh_s
             if (product < level) continue;
             if (at == h->start[t + 1] || h->row[at] != r)
                 fail_msg("%d x %d x %d: row %d misses with input %d: %.9g, level %.9g", s->n, s->rows, s->cols, r, t, product, level);
-            if (memcmp(&h->p[at], &product, sizeof product)) fail_msg("row %d, input %d: %.9g, not %.9g", r, t, h->p[at], product);
+            if (memcmp(&h->p[at], &product, sizeof product)) fail_msg("%d x %d x %d: row %d, input %d: %.9g, not %.9g", s->n, s->rows, s->cols, r, t, h->p[at], product);
             at++;
         }
         assert_int_equal(at, h->start[t + 1]);
