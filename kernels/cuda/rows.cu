@@ -3,12 +3,12 @@
  *
  * A block takes a row, and of it thread t the elements t, t + THREADS, … in every step: what a step has written the same
  * thread reads in the next, and only sums need the whole block. */
+#include "kernels/cuda/each.cuh"
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/launch.h"
 
 enum { THREADS = 256, WARPS = THREADS / 32, DIRECTIONS = 64 /* ablated at once */ };
 
-#define RH_MINE(i, d) for (int32_t i = threadIdx.x; i < (d); i += THREADS)
+template <class Take> static __device__ inline void each(const float *a, int32_t d, Take take) { rh_each<8>(a, 0, d, take); }
 
 /* The sum of all threads' x, in every thread, always added in the same order. sums [WARPS]. */
 template <class Sums> static __device__ float block_sum(Sums &sums, float x)
@@ -22,28 +22,29 @@ template <class Sums> static __device__ float block_sum(Sums &sums, float x)
     return all;
 }
 
-template <class Row, class Sums> static __device__ float dot(Row &row, Sums &sums, const float *a, int32_t d)
+/* This thread's part of row . a */
+template <class Row> static __device__ float part_of_dot(Row &row, const float *a, int32_t d)
 {
     float sum = 0;
-    RH_MINE(i, d) sum += row[i] * a[i];
-    return block_sum(sums, sum);
+    each(a, d, [&](int32_t i, float x) { sum += row[i] * x; });
+    return sum;
 }
 
 template <class Row, class Sums> static __device__ float square(Row &row, Sums &sums, int32_t d)
 {
     float sum = 0;
-    RH_MINE(i, d) sum += row[i] * row[i];
+    for (int32_t i = threadIdx.x; i < d; i += THREADS) sum += row[i] * row[i];
     return block_sum(sums, sum);
 }
 
 /* row += by * a, and so t */
 template <class Row> static __device__ void axpy(Row &row, float *t, float by, const float *a, int32_t d)
 {
-    RH_MINE(i, d) {
-        const float x = row[i] + by * a[i];
-        row[i] = x;
-        t[i] = x;
-    }
+    each(a, d, [&](int32_t i, float x) {
+        const float y = row[i] + by * x;
+        row[i] = y;
+        t[i] = y;
+    });
 }
 
 template <class Row, class Sums>
@@ -51,11 +52,11 @@ static __device__ void norm(Row &row, Sums &sums, const rh_cuda_row_step &s, siz
 {
     const float r = rsqrtf(square(row, sums, d) / (float)d + s.x);
     const bool in_place = s.out == s.t;
-    RH_MINE(i, d) {
-        const float x = row[i] * r * s.a[i];
+    each(s.a, d, [&](int32_t i, float gain) {
+        const float x = row[i] * r * gain;
         s.out[at + i] = x;
         if (in_place) row[i] = x;
-    }
+    });
 }
 
 /* t -= B^T (B t): all products are with the t that came in, for B is orthonormal only up to rounding. sums [DIRECTIONS
@@ -67,9 +68,7 @@ static __device__ void ablate(Row &row, Sums &sums, float *t, const float *basis
         const int32_t n = count - from < DIRECTIONS ? count - from : DIRECTIONS;
         const float *b = basis + (size_t)from * d;
         for (int32_t j = 0; j < n; j++) {
-            float sum = 0;
-            RH_MINE(i, d) sum += row[i] * b[(size_t)j * d + i];
-            sum = rh_warp_sum(sum);
+            const float sum = rh_warp_sum(part_of_dot(row, b + (size_t)j * d, d));
             if (threadIdx.x % 32 == 0) sums[j * WARPS + threadIdx.x / 32] = sum;
         }
         __syncthreads();
@@ -104,7 +103,7 @@ static __device__ inline bool holds(int32_t compare, float x, float threshold)
 template <class Row, class Sums>
 static __device__ void guard(Row &row, Sums &sums, const rh_cuda_row_step &s, int32_t d)
 {
-    const float product = dot(row, sums, s.a, d);
+    const float product = block_sum(sums, part_of_dot(row, s.a, d));
     float x = product;
     if (s.cosine) {
         const float length = sqrtf(square(row, sums, d));
@@ -117,7 +116,7 @@ static __device__ void guard(Row &row, Sums &sums, const rh_cuda_row_step &s, in
 /* n rows of d floats, the row a step works on in shared memory. Bytes: of each row at least what the steps name, once:
  * with h += y and x = norm(h) that is 16 n d, and 4 d a direction, from the L2 cache but for the first row. In decoding bound
  * by the latency of one load and two barriers a step (about 2 us), in prefill by memory. */
-static __global__ void __launch_bounds__(THREADS, 4) rows_kernel(rh_cuda_rows_args a)
+static __global__ void __launch_bounds__(THREADS, 3) rows_kernel(rh_cuda_rows_args a)
 {
     RH_SHARED_DYNAMIC(float, row);
     RH_SHARED(float, sums, DIRECTIONS * WARPS);
@@ -127,7 +126,7 @@ static __global__ void __launch_bounds__(THREADS, 4) rows_kernel(rh_cuda_rows_ar
     for (int32_t k = 0; k < a.n_steps; k++) {
         const rh_cuda_row_step &s = a.step[k];
         if ((s.on && !s.on[r]) || (s.gate && !s.gate[r])) continue;
-        if (s.t != held) RH_MINE(i, d) row[i] = s.t[at + i];
+        if (s.t != held) each(s.t + at, d, [&](int32_t i, float x) { row[i] = x; });
         held = s.t;
         switch (s.kind) {
         case RH_CUDA_NORM: norm(row, sums, s, at, d); break;
@@ -135,12 +134,14 @@ static __global__ void __launch_bounds__(THREADS, 4) rows_kernel(rh_cuda_rows_ar
         case RH_CUDA_STEER: axpy(row, s.t + at, s.x, s.a, d); break;
         case RH_CUDA_ABLATE: ablate(row, sums, s.t + at, s.a, s.count, d); break;
         case RH_CUDA_MOVE: {
-            const float by = move_by(s.mode, dot(row, sums, s.a, d), s.x);
+            const float by = move_by(s.mode, block_sum(sums, part_of_dot(row, s.a, d)), s.x);
             if (by != 0) axpy(row, s.t + at, by, s.a, d);
             break;
         }
         case RH_CUDA_GUARD: guard(row, sums, s, d); break;
-        case RH_CUDA_COPY: RH_MINE(i, d) s.out[at + i] = row[i]; break;
+        case RH_CUDA_COPY:
+            for (int32_t i = threadIdx.x; i < d; i += THREADS) s.out[at + i] = row[i];
+            break;
         }
     }
 }
@@ -156,7 +157,7 @@ int rh_cuda_rows(void *stream, const void *args)
 static __global__ void __launch_bounds__(THREADS) gather_kernel(rh_cuda_gather_args a)
 {
     const size_t from = (size_t)a.rows[blockIdx.x] * a.width, to = ((size_t)a.dst_row + blockIdx.x) * a.width;
-    RH_MINE(i, a.width) a.dst[to + i] = a.src[from + i];
+    each(a.src + from, a.width, [&](int32_t i, float x) { a.dst[to + i] = x; });
 }
 
 int rh_cuda_gather(void *stream, const void *args)

@@ -7,8 +7,8 @@
  * of top-p in what that leaves, and the draw in what both and min-p leave. */
 #include <assert.h>
 
+#include "kernels/cuda/each.cuh"
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/launch.h"
 
 typedef unsigned long long rh_mass; /* and keys */
 
@@ -19,6 +19,7 @@ static constexpr int32_t
     BINS = 2048,
     LIST = 1024,      /* candidates of a bin that are kept at hand */
     DIGITS = 256,
+    DRAW_THREADS = 512,
     MANY = 16384,     /* ids from which on a row's last block is large */
     ID_BITS = 24,
     KEY_BITS = 32 + ID_BITS,
@@ -111,7 +112,7 @@ static __global__ void __launch_bounds__(THREADS) best_kernel(rh_cuda_sample_arg
     }
     __syncthreads();
     rh_mass best = ~(rh_mass)0;
-    for (int32_t i = from + t; i < to; i += THREADS) best = least_of(best, order(logits[i], i));
+    rh_each<8>(logits, from, to, [&](int32_t i, float logit) { best = least_of(best, order(logit, i)); });
     for (int lane = 16; lane; lane >>= 1) best = least_of(best, __shfl_xor_sync(RH_WARP, best, lane));
     if (t % 32 == 0) warps[t / 32] = best;
     __syncthreads();
@@ -145,14 +146,13 @@ static __global__ void __launch_bounds__(THREADS) bins_kernel(rh_cuda_sample_arg
     for (int32_t i = t; i < BINS; i += THREADS) count[i] = 0;
     __syncthreads();
     rh_mass left = 0;
-    for (int32_t i = from + t; i < to; i += THREADS) {
-        const float logit = logits[i];
-        if (!is_candidate(r, logit)) continue;
+    rh_each<8>(logits, from, to, [&](int32_t, float logit) {
+        if (!is_candidate(r, logit)) return;
         const double share = share_of(r, logit);
         if (share >= s.min_p) left += mass_of(share);
         atomicAdd(&mass[bin_of(r, logit)], mass_of(share));
         atomicAdd(&count[bin_of(r, logit)], 1u);
-    }
+    });
     if (left) atomicAdd(&mass[BINS], left);
     __syncthreads();
     for (int32_t i = t; i < BINS; i += THREADS) {
@@ -236,18 +236,32 @@ static __device__ inline bool in_bin(const row &w, int32_t bin, float logit)
     return is_candidate(w.r, logit) && bin_of(w.r, logit) == bin;
 }
 
-/* The candidates of a bin into the list, in whatever order. */
+/* take(key, mass) for each candidate of a bin. They are few: eight logits are looked at, all on their way at once, and what
+ * is found among them is read again. */
+template <class Take> static __device__ inline void each_in_bin(const row &w, int32_t bin, Take take)
+{
+    const int32_t step = (int32_t)blockDim.x;
+    for (int32_t first = (int32_t)threadIdx.x; first < w.n_vocab; first += 8 * step) {
+        unsigned found = 0;
+        for (int k = 0; k < 8; k++)
+            if (first + k * step < w.n_vocab) found |= (unsigned)in_bin(w, bin, w.logits[first + k * step]) << k;
+        for (; found; found &= found - 1) {
+            const int32_t i = first + (__ffs((int)found) - 1) * step;
+            take(order(w.logits[i], i), mass_of(share_of(w.r, w.logits[i])));
+        }
+    }
+}
+
+/* They into the list, in whatever order. */
 template <class Space> static __device__ void list_bin(Space &space, const row &w, int32_t bin)
 {
     if (threadIdx.x == 0) space[LISTED] = 0;
     __syncthreads();
-    for (int32_t i = threadIdx.x; i < w.n_vocab; i += blockDim.x) {
-        const float logit = w.logits[i];
-        if (!in_bin(w, bin, logit)) continue;
+    each_in_bin(w, bin, [&](rh_mass key, rh_mass mass) {
         const int32_t at = (int32_t)atomicAdd(&space[LISTED], (rh_mass)1);
-        space[KEY + at] = order(logit, i);
-        space[KEY_MASS + at] = mass_of(share_of(w.r, logit));
-    }
+        space[KEY + at] = key;
+        space[KEY_MASS + at] = mass;
+    });
 }
 
 /* Counts, among the candidates of the bin whose key begins like `prefix`, the next eight bits. many: of the bin; more than
@@ -257,21 +271,14 @@ static __device__ void count_digits(Space &space, const row &w, int32_t bin, int
 {
     for (int32_t i = threadIdx.x; i < 2 * DIGITS; i += blockDim.x) space[DIGIT_COUNT + i] = 0;
     __syncthreads();
-    for (int32_t i = threadIdx.x; i < (many > LIST ? w.n_vocab : many); i += blockDim.x) {
-        rh_mass key, mass;
-        if (many > LIST) {
-            const float logit = w.logits[i];
-            if (!in_bin(w, bin, logit)) continue;
-            key = order(logit, i);
-            mass = mass_of(share_of(w.r, logit));
-        } else {
-            key = space[KEY + i];
-            mass = space[KEY_MASS + i];
-        }
-        if (key >> shift >> 8 != prefix) continue;
+    const auto count = [&](rh_mass key, rh_mass mass) {
+        if (key >> shift >> 8 != prefix) return;
         atomicAdd(&space[DIGIT_COUNT + (int32_t)(key >> shift & (DIGITS - 1))], (rh_mass)1);
         atomicAdd(&space[DIGIT_MASS + (int32_t)(key >> shift & (DIGITS - 1))], mass);
-    }
+    };
+    if (many > LIST) each_in_bin(w, bin, count);
+    else
+        for (int32_t i = threadIdx.x; i < many; i += blockDim.x) count(space[KEY + i], space[KEY_MASS + i]);
 }
 
 /* The mass up to and with the candidate at which the search ends, and its id; all mass, where it ends nowhere. */
@@ -295,7 +302,7 @@ static __device__ rh_mass reach(Space &space, const row &w, rh_mass count, rh_ma
 
 /* A block a row. Of its logits, 4 n_vocab bytes from the L2 cache are read for each of the three places that has to be
  * found, which with some ten barriers for each bounds it; of none if the largest is taken. */
-static __global__ void __launch_bounds__(1024) draw_kernel(rh_cuda_sample_args a, int32_t parts)
+static __global__ void __launch_bounds__(DRAW_THREADS) draw_kernel(rh_cuda_sample_args a, int32_t parts)
 {
     RH_SHARED_DYNAMIC(rh_mass, space);
     const rh_cuda_spec &s = a.specs[blockIdx.x];
@@ -308,14 +315,18 @@ static __global__ void __launch_bounds__(1024) draw_kernel(rh_cuda_sample_args a
             space[BIN_COUNT + i] = c->count[i];
             space[BIN_MASS + i] = c->mass[i];
         }
-        rh_mass kept = reach(space, w, s.top_k > 0 ? (rh_mass)s.top_k : ~(rh_mass)0, 0, &id);
-        if (s.top_p < 1) {
-            const rh_mass enough = (rh_mass)ceil(s.top_p * (double)kept);
-            kept = reach(space, w, 0, enough < 1 ? 1 : enough < kept ? enough : kept, &id);
+        rh_mass kept = 0;
+#pragma unroll 1 /* top-k's end, top-p's, the draw: one code for all */
+        for (int end = 0; end < 3; end++) {
+            rh_mass count = 0, mass = 0;
+            if (end == 0) count = s.top_k > 0 ? (rh_mass)s.top_k : ~(rh_mass)0;
+            if (end == 1 && s.top_p >= 1) continue;
+            if (end == 1) mass = (rh_mass)ceil(s.top_p * (double)kept);
+            if (end == 2 && c->above_min_p < kept) kept = c->above_min_p;
+            if (end == 2) mass = (rh_mass)(s.u * (double)kept) + 1;
+            if (end > 0) mass = mass < 1 ? 1 : mass < kept ? mass : kept;
+            kept = reach(space, w, count, mass, &id);
         }
-        kept = c->above_min_p < kept ? c->above_min_p : kept;
-        const rh_mass drawn = (rh_mass)(s.u * (double)kept);
-        reach(space, w, 0, drawn < kept ? drawn + 1 : kept, &id);
     }
     if (threadIdx.x == 0) a.ids[blockIdx.x] = id;
 }
@@ -330,6 +341,6 @@ int rh_cuda_sample(void *stream, const void *args)
     cudaError_t e = RH_LAUNCH(best_kernel, (grid), (THREADS), 0, stream, *a, size);
     if (e == cudaSuccess) e = RH_LAUNCH(bins_kernel, (grid), (THREADS), 0, stream, *a, size);
     if (e != cudaSuccess) return e;
-    const unsigned threads = a->n_vocab < MANY ? THREADS : 1024; /* one block reads a row: it needs many loads on their way */
+    const unsigned threads = a->n_vocab < MANY ? THREADS : DRAW_THREADS; /* one block reads a row: many loads must be on their way */
     return RH_LAUNCH(draw_kernel, ((unsigned)a->n), (threads), SPACE * sizeof(rh_mass), stream, *a, parts);
 }
