@@ -1,5 +1,7 @@
 #include "cli/fit.h"
 
+#include <string.h>
+
 #include "cli/text.h"
 #include "probes/fit_check.h"
 
@@ -22,6 +24,29 @@ rh_status cli_check_fit(cli *c, const rh_model *m, const rh_sae *s, const char *
     if (note.data && !note.failed) cli_note(c, "%s", note.data);
     rh_str_free(&note);
     return RH_OK;
+}
+
+static bool is_used(const rh_concepts *concepts, const char *path)
+{
+    for (int32_t i = 0; i < rh_concepts_n_saes(concepts); i++)
+        if (!strcmp(rh_concepts_sae(concepts, i).path, path)) return true;
+    return false;
+}
+
+rh_status cli_note_unused(cli *c, const rh_program *p, const rh_concepts *concepts, rh_error *err)
+{
+    rh_str names = {0};
+    int n = 0, said = 0;
+    for (int i = 0; rh_program_name(p, i); i++) n += rh_program_sae(p, i) && !is_used(concepts, rh_program_sae(p, i));
+    for (int i = 0; rh_program_name(p, i); i++) {
+        if (!rh_program_sae(p, i) || is_used(concepts, rh_program_sae(p, i))) continue;
+        rh_str_printf(&names, "%s%s", !said ? "" : said == n - 1 ? " and " : ", ", rh_program_name(p, i));
+        said++;
+    }
+    rh_status status = names.failed ? rh_fail_nomem(err) : RH_OK;
+    if (!status && n) cli_note(c, "no feature of %s is used, so that %s not looked at", names.data, n == 1 ? "it is" : "they are");
+    rh_str_free(&names);
+    return status;
 }
 
 rh_status cli_check_fits(cli *c, const rh_model *m, const rh_concepts *concepts, int32_t *checked, rh_error *err)

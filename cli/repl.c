@@ -17,6 +17,8 @@ static const char HELP[] =
     "EXPR                      evaluate it and look at it: sf + 0.5*rain - tokyo\n"
     "steer \"PROMPT\"            run the prompt unsteered and with the actions stated so far\n"
     "steer \"PROMPT\" with EXPR  … with this expression or action instead\n"
+    "watch EXPR                shade every token of what is steered by its projection on it, or by the activation of a\n"
+    "                          feature such as s[3], until undo\n"
     "compare A, B, …           effects side by side\n"
     "model \"MODEL\"             open one, if the session has none\n"
     "undo                      take the last statement back\n"
@@ -104,6 +106,8 @@ static rh_status run_line(bool *quit, repl *r, const char *text, rh_error *err)
         if (repl_piece_is(text, &s.first, "list")) return repl_list(r, err);
     }
     if (commands(&s, "compare")) return repl_compare(r, text, s.first.end, err);
+    if (commands(&s, "watch") || (repl_piece_is(text, &s.first, "watch") && s.second.kind == REPL_STRING))
+        return repl_watch(r, text, s.first.end, err);
     if (commands(&s, "save")) return run_save(r, text + s.first.end, err);
     if (repl_piece_is(text, &s.first, "steer") && s.second.kind == REPL_STRING) return run_steer(r, &s, err);
     if (repl_piece_is(text, &s.first, "model") && s.second.kind == REPL_STRING) return repl_model(r, text, err);
@@ -159,14 +163,17 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
 {
     const repl_flags *f = flags;
     repl r = {.c = c, .f = f, .line = 1};
-    rh_status status = RH_OK;
+    rh_status status = cli_strengths_read(&r.strengths, c, &f->strengths, err);
+    if (status) goto done;
     if (args->n) status = cli_open_model(&r.m, c, args->items[0], false, err);
     else if (f->expression.book) status = cli_open_book_model(&r.m, c, &f->expression, err);
     if (!status) status = repl_concepts(&r, err);
     if (!status) status = check_book(&r, err);
     if (!status) status = repl_lines_open(&r, err);
     if (!status) status = loop(&r, err);
+done:
     repl_lines_close(&r);
+    free(r.strengths.items);
     for (size_t i = 0; i < r.n; i++) free(r.statements[i].text);
     free(r.statements);
     rh_concepts_free(r.concepts);
@@ -177,7 +184,8 @@ static rh_status run(cli *c, const cli_args *args, const void *flags, rh_error *
 #define AT(field) offsetof(repl_flags, field)
 static const cli_option OPTIONS[] = {
     CLI_EXPRESSION_OPTIONS(repl_flags, expression),
-    {"strength", 0, CLI_NUMBERS, AT(strengths), "S,…", "multiplies the vectors of `steer`; several make a sweep (default 1)", 0, 0, NULL},
+    {"strength", 0, CLI_TEXTS, AT(strengths), "S,…",
+     "multiplies the vectors of `steer`; several make a sweep (default 1); also 0.2resid, 4sigma and, of one feature, 1.5maxact", 0, 0, NULL},
     CLI_PROMPT_OPTIONS(repl_flags, prompt),
     CLI_BOS_OPTIONS(repl_flags, prompt),
     {"max-tokens", 'n', CLI_INT, AT(max_tokens), "N", "tokens to generate (default 64)", 1, 1000000, NULL},

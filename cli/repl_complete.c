@@ -12,7 +12,7 @@
 #include "dsl/functions.h"
 
 static const char *const FIRST_WORDS[] = {"let ",    "steer ", "ablate ", "scale ", "cap ",  "clamp ", "layer ", "include ",
-                                          "compare ", "undo",   "list",    "save ",  "help",  "quit",   "model "};
+                                          "compare ", "watch ",  "undo",   "list",    "save ",  "help",  "quit",   "model "};
 static const char *const LATER_WORDS[] = {"on ", "when ", "with ", "at ", "by ", "all", "not ", "prompt", "last", "generated", "special", "tokens "};
 
 void repl_choices_free(repl_choices *c)

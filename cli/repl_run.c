@@ -8,9 +8,8 @@
 #include "cli/repl.h"
 #include "cli/repl_scan.h"
 #include "notebooks-export/clean.h"
-#include "probes/steer.h"
 
-static rh_status evaluate(rh_evaluation **out, repl *r, const rh_program *p, rh_error *err)
+rh_status repl_evaluate(rh_evaluation **out, repl *r, const rh_program *p, rh_error *err)
 {
     rh_status status = rh_program_eval(out, p, &r->c->diags, err);
     const char *warnings = rh_concepts_warnings(r->concepts);
@@ -38,7 +37,7 @@ rh_status repl_show(repl *r, const char *text, rh_error *err)
     char *placed = repl_placed(r, text, 0);
     rh_status status = placed ? RH_OK : rh_fail_nomem(err);
     if (!status) status = repl_compile(&p, r, &(repl_ask){.expr = placed, .value = true, .names = true}, err);
-    if (!status) status = evaluate(&e, r, p, err);
+    if (!status) status = repl_evaluate(&e, r, p, err);
     if (!status) status = rh_probe_vec(&report, r->m, e, text, r->f->top_tokens, err);
     if (!status) status = r->c->common.json ? rh_export_vec_json(&out, report, err) : rh_export_vec_text(&out, report, &t, err);
     if (!status) status = print(r, &out, err);
@@ -75,11 +74,11 @@ static bool on_step(void *data, const rh_generation *g, int32_t n)
     return go_on;
 }
 
-static void steer_options(rh_steer_options *o, repl *r, stepping *s, int32_t stops[RH_MAX_STOPS])
+static void steer_options(rh_steer_options *o, repl *r, const repl_watches *w, stepping *s, int32_t stops[RH_MAX_STOPS])
 {
     const repl_flags *f = r->f;
-    *o = (rh_steer_options){.strengths = f->strengths.items, .n_strengths = (int32_t)f->strengths.n, .top_tokens = f->top_tokens,
-                            .concepts = r->concepts, .top_features = f->top_tokens};
+    *o = (rh_steer_options){.top_tokens = f->top_tokens, .concepts = r->concepts, .top_features = f->top_tokens, .n_watches = (int32_t)w->n,
+                            .watches = (const rh_evaluation *const *)w->values, .watch_labels = w->labels};
     cli_prompt_options(&o->prompt, &f->prompt);
     o->generate.sampling = (rh_sampling){.temperature = f->temperature, .top_p = 1, .repetition = f->repetition, .penalty_last = -1,
                                          .seed = r->c->common.seed};
@@ -107,6 +106,19 @@ static rh_status print_steered(repl *r, rh_steer_report *report, rh_error *err)
     return print(r, &out, err);
 }
 
+/* The figures that only some units need are measured on this prompt. */
+static rh_status set_strengths(rh_steer_options *o, double **memory, repl *r, rh_evaluation *e, const char *label, const char *prompt, rh_error *err)
+{
+    const cli_strengths *s = &r->strengths;
+    const cli_expression of = {.model = r->m, .concepts = r->concepts, .evaluation = e};
+    if (!s->n) return RH_OK; /* 1 */
+    *memory = rh_calloc(s->n, sizeof **memory);
+    if (!*memory) return rh_fail_nomem(err);
+    o->strengths = *memory;
+    o->n_strengths = (int32_t)s->n;
+    return e->n_actions ? cli_strength_factors(*memory, s, &of, r->m, label, prompt, &o->prompt, err) : RH_OK;
+}
+
 rh_status repl_steer(repl *r, const char *prompt, const char *expr, const char *label, rh_error *err)
 {
     rh_program *p = NULL;
@@ -114,23 +126,29 @@ rh_status repl_steer(repl *r, const char *prompt, const char *expr, const char *
     rh_steer_report *report = NULL;
     stepping s = {.r = r};
     rh_steer_options o;
+    repl_watches w = {0};
+    double *factors = NULL;
     int32_t stops[RH_MAX_STOPS];
     RH_TRY(needs_tokenizer(r, err));
     double begun = rh_seconds();
     rh_status status = repl_compile(&p, r, &(repl_ask){.expr = expr}, err);
-    if (!status) status = evaluate(&e, r, p, err);
+    if (!status) status = repl_evaluate(&e, r, p, err);
+    if (!status) status = repl_watches_eval(&w, r, err);
     if (!status && !r->f->expression.no_cache) status = cli_check_fits(r->c, r->m, r->concepts, &r->checked, err);
     if (!status) {
         double evaluated = rh_seconds();
         if (!e->n_actions) cli_note(r->c, "no action is stated yet: steer sf states one, steer \"…\" with sf tries one");
-        steer_options(&o, r, &s, stops);
-        status = rh_probe_steer(&report, r->m, e, label, prompt, &o, &r->c->diags, err);
+        steer_options(&o, r, &w, &s, stops);
+        status = set_strengths(&o, &factors, r, e, label, prompt, err);
+        if (!status) status = rh_probe_steer(&report, r->m, e, label, prompt, &o, &r->c->diags, err);
         cli_clear_bar(r->c);
         if (!status) report->seconds_extract = evaluated - begun;
     }
     if (!status) status = print_steered(r, report, err);
     else if (s.taken && !r->c->common.json && !s.partial.failed) cli_print(r->c, s.partial.data, s.partial.len, NULL);
     rh_steer_report_free(report);
+    repl_watches_free(&w);
+    free(factors);
     rh_evaluation_free(e);
     rh_program_free(p);
     rh_str_free(&s.partial);
@@ -177,7 +195,7 @@ static rh_status add_compared(compared *c, repl *r, const char *text, size_t fro
     c->labels[i] = rh_strndup(text + from, end - from);
     rh_status status = placed && c->labels[i] ? RH_OK : rh_fail_nomem(err);
     if (!status) status = repl_compile(&c->programs[i], r, &(repl_ask){.expr = placed, .value = true}, err);
-    if (!status) status = evaluate(&c->evaluations[i], r, c->programs[i], err);
+    if (!status) status = repl_evaluate(&c->evaluations[i], r, c->programs[i], err);
     if (!status && !c->evaluations[i]->value) status = rh_fail(err, RH_EKIND, "'%s' is an action, and vectors are compared", c->labels[i]);
     free(placed);
     free(until);
@@ -189,8 +207,11 @@ rh_status repl_compare(repl *r, const char *text, size_t from, rh_error *err)
     compared c = {0};
     const rh_value *vectors[RH_COMPARE_MAX];
     const char *labels[RH_COMPARE_MAX];
-    rh_compare_options o = {.strength = r->f->strengths.n ? r->f->strengths.items[0] : 1};
+    rh_compare_options o = {.strength = r->strengths.n ? r->strengths.items[0].value : 1};
     rh_status status = needs_tokenizer(r, err);
+    if (!status && r->strengths.n && r->strengths.items[0].unit != RH_UNIT_X)
+        status = rh_hinted(rh_fail(err, RH_EVALUE, "compare multiplies all vectors by one number, and --strength is in %s",
+                                   rh_unit_name(r->strengths.items[0].unit)), err, "multiply each: compare 2*a, 3*b");
     cli_prompt_options(&o.prompt, &r->f->prompt);
     for (size_t at = from, end; !status; at = end + 1) {
         end = end_of(text, at);

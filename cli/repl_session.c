@@ -33,7 +33,8 @@ rh_status repl_compile(rh_program **out, repl *r, const repl_ask *ask, rh_error 
     rh_str text = {0};
     int line = 1;
     rh_str_puts(&text, "");
-    for (size_t i = 0; i < r->n; i++) put_statement(&text, &line, r->statements[i].line, r->statements[i].text);
+    for (size_t i = 0; i < r->n; i++)
+        if (!r->statements[i].watch) put_statement(&text, &line, r->statements[i].line, r->statements[i].text);
     if (ask->extra) put_statement(&text, &line, r->line, ask->extra);
     rh_program_input in = {.book_path = r->f->expression.book, .session = text.data, .expr = ask->expr, .layers = r->f->expression.layer,
                            .all_names = ask->names, .bare_value = ask->value};
@@ -49,12 +50,17 @@ rh_status repl_state(repl *r, const char *text, bool action, rh_error *err)
     repl_ask ask = {.extra = text, .expr = action ? NULL : "0", .value = !action};
     RH_TRY(repl_compile(&p, r, &ask, err));
     rh_program_free(p);
+    return repl_keep(r, text, false, err);
+}
+
+rh_status repl_keep(repl *r, const char *text, bool watch, rh_error *err)
+{
     char *copy = rh_strdup(text);
     if (!copy || !RH_GROW(r->statements, r->capacity, r->n)) {
         free(copy);
         return rh_fail_nomem(err);
     }
-    r->statements[r->n++] = (repl_statement){r->line, copy};
+    r->statements[r->n++] = (repl_statement){r->line, copy, watch};
     return RH_OK;
 }
 
@@ -111,7 +117,7 @@ rh_status repl_undo(repl *r, rh_error *err)
 {
     if (!r->n) {
         return rh_hinted(rh_fail(err, RH_EVALUE, "there is nothing to take back"),
-                         err, "statements are taken back: let, layer, include, actions; the book given with -b stays");
+                         err, "statements are taken back: let, layer, include, actions, watch; the book given with -b stays");
     }
     repl_statement *last = &r->statements[--r->n];
     rh_status status = print_line(r, "taken back: ", last->text, err);
@@ -208,6 +214,7 @@ static rh_status put_book(rh_str *out, repl *r, const char *path, rh_error *err)
         if (!status && out->len && out->data[out->len - 1] != '\n') rh_str_puts(out, "\n");
     }
     for (size_t i = 0; i < r->n && !status; i++) {
+        if (r->statements[i].watch) continue; /* of the session, and no word of a book */
         status = put_moved(out, r->statements[i].text, here, to, err);
         rh_str_puts(out, "\n");
     }

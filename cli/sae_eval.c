@@ -16,7 +16,8 @@ static rh_status place(rh_sae_eval_options *o, cli *c, const rh_sae *s, const rh
     o->layer = -1;
     if (site) RH_TRY(cli_sae_site(&o->layer, &o->hook, c, site, err));
     if (f->layer < 0 && o->layer < 0)
-        return rh_hinted(cli_wrong(c, err, "neither '%.200s' nor its path says for which layer it is", rh_sae_path(s)), err, "--site 16");
+        return rh_hinted(cli_wrong(c, err, "neither '%.200s' nor its path says for which layer it is", rh_sae_path(s)), err, "--site %d",
+                         (int)m->config.n_layers / 2);
     if (f->layer >= 0 && o->layer >= 0 && f->layer != o->layer)
         return rh_hinted(rh_fail(err, RH_ESITE, "'%.200s' belongs to layer %d, not to layer %d", rh_sae_path(s), (int)f->layer, (int)o->layer), err,
                          "leave --site out: the file says its layer");

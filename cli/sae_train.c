@@ -113,6 +113,18 @@ static rh_status report(cli *c, const char *dir, const rh_sae_training *t, const
     return RH_OK;
 }
 
+/* Before the first step there is nothing to keep: not even the folder, if it was made here. */
+static void say_how_to_go_on(const char *dir, const char *checkpoint, const rh_sae_training *t, bool made, rh_error *err)
+{
+    if (rh_is_file(checkpoint)) {
+        rh_hint(err, "the same command goes on from the checkpoint in %.300s", dir);
+        return;
+    }
+    rh_hint(err, "nothing was learned yet, so nothing is kept, and the same command begins anew: learning begins when a buffer of %d states is full "
+            "(--buffer), and from then on a run that is stopped leaves a checkpoint", (int)t->buffer);
+    if (made) rmdir(dir);
+}
+
 static rh_status train(cli *c, const rh_model *m, rh_sae_training *t, const cli_sae_flags *f, rh_error *err)
 {
     watch w = {.c = c};
@@ -121,11 +133,12 @@ static rh_status train(cli *c, const rh_model *m, rh_sae_training *t, const cli_
     char *checkpoint = rh_path_join(f->out, "checkpoint.safetensors");
     if (!checkpoint) return rh_fail_nomem(err);
     t->checkpoint = checkpoint;
+    const bool made = !rh_is_dir(f->out);
     rh_status status = rh_make_dirs(f->out, err);
     if (!status && f->restart) unlink(checkpoint);
     if (!status) status = rh_sae_train(&sae, &last, m, t, progress, &w, err);
     cli_clear_bar(c);
-    if (status == RH_ECANCELLED && rh_is_file(checkpoint)) rh_hint(err, "the same command goes on from the checkpoint in %.300s", f->out);
+    if (status == RH_ECANCELLED) say_how_to_go_on(f->out, checkpoint, t, made, err);
     if (!status) status = rh_sae_write(f->out, sae, err);
     if (!status) unlink(checkpoint);
     if (!status) status = report(c, f->out, t, &last, err);

@@ -183,6 +183,7 @@ static rh_status steer(cli *c, const rh_model *m, const char *expr, const char *
     o.concepts = e.concepts;
     stop_at_end_of_turn(&o, m, f, stops);
     status = set_strengths(&o, &factors, strengths, &e, m, expr, prompt, err);
+    if (!status && any && f->features > 0) status = cli_note_unused(c, e.program, e.concepts, err);
     if (!status && !f->expression.no_cache) status = cli_check_fits(c, m, e.concepts, &checked, err);
     if (!status)
         status = rh_probe_steer(&report, m, e.evaluation ? e.evaluation : &nothing, expr ? expr : f->expression.book, prompt,

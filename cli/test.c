@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "cli/cli.h"
 #include "cli/feature_word.h"
+#include "cli/fit.h"
 #include "cli/models.h"
 #include "cli/text.h"
 #include "notebooks-export/test_export.h"
@@ -30,6 +31,12 @@ typedef struct job {
     rh_test_report *report;
     const char *cache_dir;
 } job;
+
+static rh_status check_fit(const job *j, rh_error *err)
+{
+    const rh_hook writes = rh_sae_about(j->sae)->transcoder ? j->seat.out : j->seat.in;
+    return j->cache_dir ? cli_check_fit(j->c, j->m, j->sae, j->features.path, j->seat.layer, writes, err) : RH_OK;
+}
 
 /* ---- the corpus ---------------------------------------------------------------------------------- */
 
@@ -57,6 +64,7 @@ static rh_status read_corpus(job *j, const char *const *more, int n_more, rh_err
     int32_t n = 0;
     RH_TRY(cli_corpus_paths(&paths, &n, &f->corpus, more, (size_t)n_more, err));
     rh_status status = rh_corpus_open(&corpus, paths, n, err);
+    if (!status) status = check_fit(j, err); /* before what may take an hour */
     if (!status) status = rh_pages_run(&j->pages, j->m, j->sae, &j->seat, corpus, &o, err);
     if (status == RH_ECANCELLED && j->cache_dir) rh_hint(err, "what is read so far is kept; the same command goes on from there");
     if (!status) say(j, corpus, resumed);
@@ -144,6 +152,7 @@ static rh_status work(job *j, const cli_args *args, rh_error *err)
     if (corpus) RH_TRY(read_corpus(j, rest, (int)args->n - 2, err));
     else if (!texts) RH_TRY(stored(j, err));
     RH_TRY(fill(j, rest, texts ? (int32_t)args->n - 2 : 0, err));
+    if (texts) RH_TRY(check_fit(j, err));
     return print(j, err);
 }
 

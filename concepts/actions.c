@@ -113,7 +113,7 @@ static rh_status push(binder *b, rh_action action, rh_error *err)
 static rh_status no_place(const rh_eval_action *a, rh_error *err)
 {
     return rh_hinted(rh_fail(err, RH_ESITE, "'%.200s' has no layer to act at", a->text),
-                     err, "--layer 16, `layer 16` in the book, or @ 16");
+                     err, "--layer L, `layer L` in the book, or @ L");
 }
 
 /* Number of a scalar at a layer: one without a place holds everywhere. */

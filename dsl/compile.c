@@ -96,7 +96,8 @@ static bool needs_layer(compiler *c, const rh_operand *o)
     rh_diag *d = rh_diag_add(c->diags, RH_ESITE, o->range, "%s",
                              n->place == RH_PLACE_FLOATING ? "this exists at every layer, and none is chosen"
                                                            : "this is the same at every layer, and none is chosen");
-    rh_diag_hint(d, "give --layer 16, write layer 16 in the book, or place it with @ 16%s%s", layers[0] ? "; " : "", layers);
+    const int of = (int)c->p->resolver->n_layers, l = of > 0 && of <= 16 ? of / 2 : 16; /* one that the model has */
+    rh_diag_hint(d, "give --layer %d, write layer %d in the book, or place it with @ %d%s%s", l, l, l, layers[0] ? "; " : "", layers);
     return false;
 }
 
@@ -321,11 +322,18 @@ static rh_status copy_bound_names(compiler *c)
 {
     rh_program *p = c->p;
     p->bound = rh_arena_alloc(p->arena, p->book.scope.n + 1, sizeof *p->bound);
-    if (!p->bound) return RH_ENOMEM;
+    p->sae_paths = rh_arena_alloc(p->arena, p->book.scope.n + 1, sizeof *p->sae_paths);
+    if (!p->bound || !p->sae_paths) return RH_ENOMEM;
     for (size_t i = 0; i < p->book.scope.n; i++) {
         rh_slice name = p->book.scope.items[i].name;
+        const rh_statement *s = p->book.scope.items[i].statement;
         p->bound[i] = rh_arena_strndup(p->arena, name.text, name.len);
         if (!p->bound[i]) return RH_ENOMEM;
+        if (s->kind != RH_ST_SAE) continue;
+        char *path = rh_path_beside(s->text_range.source, s->text);
+        p->sae_paths[i] = path ? rh_arena_strndup(p->arena, path, strlen(path)) : NULL;
+        free(path);
+        if (!p->sae_paths[i]) return RH_ENOMEM;
     }
     return RH_OK;
 }

@@ -36,7 +36,7 @@ struct rh_program {
     size_t n_parts, parts_capacity;
     rh_compiled_name *names;         /* all_names */
     size_t n_names, names_capacity;
-    const char **bound;              /* [scope.n] names as strings */
+    const char **bound, **sae_paths; /* [scope.n] names as strings; of `sae` statements, where they are; else NULL */
     int left_out;
 };
 

@@ -39,6 +39,11 @@ const char *rh_program_name(const rh_program *p, int i)
     return i >= 0 && (size_t)i < p->book.scope.n ? p->bound[i] : NULL;
 }
 
+const char *rh_program_sae(const rh_program *p, int i)
+{
+    return i >= 0 && (size_t)i < p->book.scope.n ? p->sae_paths[i] : NULL;
+}
+
 /* ---- evaluation ------------------------------------------------------------------------------------------ */
 
 static rh_status take_parts(rh_part **out, int32_t *n, const rh_program *p, const rh_run *run, const rh_compiled_value *v, rh_error *err)

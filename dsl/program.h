@@ -28,8 +28,9 @@ void rh_program_free(rh_program *p);
 const char *rh_program_model(const rh_program *p);     /* `model "…"`, or NULL */
 int rh_program_actions_left_out(const rh_program *p);  /* the book's, because of expr */
 bool rh_program_needs_model(const rh_program *p);      /* some atom floats, or is a token's row */
-/* Names bound with let, in order of the text; NULL past the end. */
+/* Names bound with let and sae, in order of the text; NULL past the end. */
 const char *rh_program_name(const rh_program *p, int i);
+const char *rh_program_sae(const rh_program *p, int i); /* the path that name i is bound to by sae; NULL: let binds it */
 
 /* ---- values ------------------------------------------------------------------------------ */
 

@@ -26,6 +26,8 @@ void rh_line_free(char *s)
     if (s != NOTHING) free(s);
 }
 
+#define STRENGTH "strength "
+
 void rh_run_label(char out[RH_NUMBER], const rh_steer_report *r, const rh_steer_run *run)
 {
     if (run->unsteered)
@@ -33,7 +35,7 @@ void rh_run_label(char out[RH_NUMBER], const rh_steer_report *r, const rh_steer_
     else if (!isfinite(r->norm)) /* no steer among the actions */
         snprintf(out, RH_NUMBER, "steered");
     else
-        snprintf(out, RH_NUMBER, "strength %.6g", run->strength);
+        snprintf(out, RH_NUMBER, STRENGTH "%.6g", run->strength);
 }
 
 const char *rh_collapse_words(const rh_steer_run *run)
@@ -83,9 +85,11 @@ static void put_header(const rh_pen *p, const rh_steer_report *r, const rh_steer
     char label[RH_NUMBER];
     const char *mark = run->collapsed ? " (collapsed)" : "";
     rh_run_label(label, r, run);
-    rh_put(p, RH_BOLD, 0, label);
+    const char *shown = label;
+    if (width && (int)(strlen(label) + strlen(mark)) > width && !strncmp(label, STRENGTH, strlen(STRENGTH))) shown += strlen(STRENGTH);
+    rh_put(p, RH_BOLD, 0, shown);
     rh_put(p, RH_BAD, 0, mark);
-    if (width) rh_spaces(p, width - (int)strlen(label) - (int)strlen(mark));
+    if (width) rh_spaces(p, width - (int)strlen(shown) - (int)strlen(mark));
 }
 
 static void put_rule(const rh_pen *p, int32_t n, int width)

@@ -39,7 +39,7 @@ static rh_status check_vectors(const rh_compare_runs *c, const char *const *labe
             return rh_fail(err, RH_EKIND, "'%s' is %s, and vectors are compared", labels[i], v->kind == RH_VALUE_SCALAR ? "a scalar" : "a span");
         if (v->vector->layers[0] < 0) {
             return rh_hinted(rh_fail(err, RH_ESITE, "'%s' is the same at every layer, and none is chosen", labels[i]),
-                             err, "--layer 15, or place it with @ 15");
+                             err, "--layer %d, or place it with @ %d", (int)c->m->config.n_layers / 2, (int)c->m->config.n_layers / 2);
         }
         if (v->vector->d != rh_model_width(c->m, v->vector->hook))
             return rh_fail(err, RH_ESITE, "'%s' is %d wide, and the model's %s has %d", labels[i], (int)v->vector->d,

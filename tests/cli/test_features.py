@@ -124,6 +124,29 @@ def test_watch_and_switches(place):
     assert [x["sae"] for x in r["runs"][1]["features"]] == ["e"], r["runs"][1]["features"]  # s has no feature in use
 
 
+def test_repl(place):
+    """`watch` shades what is steered, until undo; strengths in maxact: both as `rhumb steer` has them."""
+    write_sae(place, "sae-1")
+    place.write("book.rhumb", 'sae s = "sae-1"\n')
+    place.write("corpus.txt", "The rain in the city\n" * 3)
+    place.ok("test", WORDS, "sae-1", "--all", "--corpus", "corpus.txt")
+    steer = ["--strength", "1.5maxact", "-b", "book.rhumb", "-n", "1", "--exact", "--json"]
+    session = "watch s[2]\nwatch '2*s[2]'\nlet watch = 2\nwatch + 1\nlist\nsave kept.rhumb\nsteer \"The rain\" with s[3]\nundo\nundo\nsteer \"The rain\" with s[3]\nwatch nobody\nwatch\n"
+    r = place.run("repl", WORDS, *steer, input=session.encode())
+    answers = [json.loads(x) for x in r.out.splitlines() if x.startswith("{")]
+    value, first, second = [x for x in answers if "error" not in x]
+    alone = place.json("steer", WORDS, "s[3]", "-p", "The rain", *steer[:-1], "--watch", "s[2]", "--watch", "2*s[2]")
+    assert value["value"] == 3 and r.code == 1 and (place.dir / "kept.rhumb").read_text().endswith('\nlet watch = 2\n'), r
+    assert "watch s[2]\nwatch 2*s[2]\nlet watch = 2\n" in r.out, r.out
+    for a, b in zip(first["runs"], alone["runs"], strict=True):
+        assert a["strength"] == b["strength"] and a["watches"] == b["watches"] and len(a["watches"]) == 2, (a, b)
+    assert first["runs"][-1]["strength"] > 0 and len(second["runs"][0]["watches"]) == 1, second["runs"]
+    assert "nobody" in r.out + r.err and "nothing is called watch" not in r.err, r
+    r = place.run("repl", WORDS, *steer[:-1], input=b'compare s[3], s[2]\nsteer "x" with s[3] + s[2]\n')
+    assert "--strength is in maxact" in r.err and "needs one `steer` of one feature" in r.err, r
+    expect(place, [(["repl", WORDS, "--strength", "much"], 2, ["rhumb: error: 'much' is not a strength"])])
+
+
 def test_forecast(place):
     write_sae(place, "sae-1")
     place.write("book.rhumb", f'model "{WORDS}"; sae s = "sae-1"\nlet f = s[3]\n')
@@ -161,6 +184,35 @@ def test_fit(place):
     assert list((place.dir / "cache/rhumb/features").glob("*.notes")), "nothing was kept"
     assert said in place.ok("near", "sae-1", "f", "-b", "book.rhumb", "-m", WORDS, "--forecast", "-p", "The rain in", "--max-tokens", "2").err
     assert said not in place.ok(*steer, "--no-cache").err
+
+
+def test_fit_of_what_is_read(place):
+    """`test` and `search` say it as well, of SAEs that they read states with; four at most are measured in one search."""
+    write_sae(place, "sae-1")
+    said = "note: sae-1 fits this model poorly: at 1.resid_post it leaves "
+    assert said in place.ok("test", WORDS, "sae-1[3]", "The rain").err
+    assert said in place.ok("search", WORDS, "sae-1", "The rain").err
+    place.write("corpus.txt", "The rain in the city\n" * 3)
+    r = place.ok("test", WORDS, "sae-1", "--all", "--corpus", "corpus.txt")
+    assert said in r.err and said not in place.ok("test", WORDS, "sae-1[3]").err, r  # a stored page: nothing is read
+    assert said not in place.ok("test", WORDS, "sae-1[3]", "The rain", "--no-cache").err
+    names = [f"more-{i}" for i in range(6)]
+    for name in names:
+        write_sae(place, name)
+    r = place.ok("search", WORDS, *names, "The rain")
+    assert sum(f"note: {name} fits this model poorly" in r.err for name in names) == 4, r.err
+
+
+def test_unused(place):
+    """An SAE that a book names and nothing uses is not looked at, and that is said."""
+    write_sae(place, "sae-1")
+    write_sae(place, "sae-2")
+    place.write("book.rhumb", 'sae s = "sae-1"; sae t = "nowhere"; sae u = "sae-1"; sae v = "sae-2"\n')
+    note = "no feature of t and v is used, so that they are not looked at"
+    assert note in place.ok("steer", WORDS, "s[3]", "-b", "book.rhumb", "-p", "rain", "-n", "1").err
+    assert note not in place.ok("steer", WORDS, "s[3]", "-b", "book.rhumb", "-p", "rain", "-n", "1", "--features", "0").err
+    r = place.ok("steer", WORDS, "s[3]", "-b", "book.rhumb", "-p", "rain", "-n", "1", "--watch", "v[2]")
+    assert "no feature of t is used, so that it is not looked at" in r.err, r
 
 
 def test_sites(place):

@@ -29,6 +29,11 @@ def test_semicolons(place):
         '  1 | dim("excel.csv") @ 1', "    |     ^^^^^^^^^^^", "help: columns are separated by commas"])])
 
 
+def test_an_example_is_a_layer_of_the_model(place):
+    for r in (place.run("steer", WORDS, 'act("rain")', "-p", "x"), place.run("compare", WORDS, "random(1)", "random(2)", "-p", "x")):
+        assert r.code == 1 and "--layer 1," in r.err and "@ 1" in r.err, r
+
+
 def test_files_of_two_models(place):
     place.ok("vec", 'act("rain") @ 0', "-m", WORDS, "-o", "words.safetensors")
     place.ok("vec", "random(1) @ 0", "-m", ROOT / "tests/data/models/llama-f32", "-o", "llama.safetensors")

@@ -53,6 +53,20 @@ def test_train(place):
     assert not place.left_over()
 
 
+def test_interrupted_before_the_first_step(place):
+    """While the buffer is filled there is nothing to go on from: that is said, and no empty folder stays."""
+    place.write("a.txt", TEXT)
+    out = place.dir / "early"
+    command = [RHUMB, "sae", "train", str(WORDS), *TRAIN, "--buffer", "2000000", "--corpus", "a.txt", "--tokens", "6400", "-o", str(out)]
+    run, end = subprocess.Popen(command, cwd=place.dir, env=place.env, stderr=subprocess.PIPE), time.monotonic() + 100
+    while not out.exists() and run.poll() is None and time.monotonic() < end:
+        time.sleep(0.001)
+    run.send_signal(signal.SIGINT)
+    err = run.communicate()[1].decode()
+    assert run.returncode and "nothing was learned yet" in err and "2000000 states" in err, err
+    assert not out.exists(), err
+
+
 def known(place, name, decoder):
     """f = relu(±x), and what the decoder makes of it: the identity at 1, nothing at 0."""
     d = 32

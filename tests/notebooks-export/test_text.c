@@ -110,6 +110,26 @@ static void vec_texts(void **state)
     }
 }
 
+/* A head wider than its column leaves the word `strength` out, so that the columns stay where they are. */
+static void long_heads(void **state)
+{
+    (void)state;
+    const rh_terminal t = {80, false, false};
+    rh_steer_report r = *fabricate_steer();
+    rh_steer_run runs[3];
+    rh_str out = {0};
+    memcpy(runs, r.runs, sizeof runs);
+    runs[1].strength = 161.409;
+    runs[2].strength = 2;
+    runs[1].collapsed = runs[2].collapsed = true;
+    r.runs = runs;
+    assert_int_equal(rh_export_steer_text(&out, &r, &t, NULL), RH_OK);
+    const char *head = strstr(out.data, "unsteered "), *rule = strchr(head, '\n') + 1;
+    assert_non_null(strstr(head, "| 161.409 (collapsed)      | strength 2 (collapsed)"));
+    for (const char *bar = strchr(head, '|'); bar && bar < rule; bar = strchr(bar + 1, '|')) assert_int_equal(rule[bar - head], '+');
+    rh_str_free(&out);
+}
+
 /* Widths from nothing to absurd: no crash, and from 60 columns on no line too wide. */
 static void any_width(void **state)
 {
@@ -128,7 +148,7 @@ static void any_width(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(steer_texts), cmocka_unit_test(vec_texts),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(steer_texts), cmocka_unit_test(vec_texts), cmocka_unit_test(long_heads),
                                        cmocka_unit_test(any_width)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
