@@ -62,5 +62,7 @@ int32_t rh_check_site(rh_checker *c, const rh_site_ast *site);
 int32_t rh_hook_width(const rh_resolver *r, rh_hook hook);
 /* "the model has layers 0..29", or "" */
 void rh_model_layers(char out[64], const rh_resolver *r);
+/* A layer for an example in a hint: the usual one, if the model has it or nobody knows. */
+int rh_example_layer(const rh_resolver *r, int usual);
 
 #endif

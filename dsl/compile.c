@@ -96,7 +96,7 @@ static bool needs_layer(compiler *c, const rh_operand *o)
     rh_diag *d = rh_diag_add(c->diags, RH_ESITE, o->range, "%s",
                              n->place == RH_PLACE_FLOATING ? "this exists at every layer, and none is chosen"
                                                            : "this is the same at every layer, and none is chosen");
-    const int of = (int)c->p->resolver->n_layers, l = of > 0 && of <= 16 ? of / 2 : 16; /* one that the model has */
+    const int l = rh_example_layer(c->p->resolver, 16);
     rh_diag_hint(d, "give --layer %d, write layer %d in the book, or place it with @ %d%s%s", l, l, l, layers[0] ? "; " : "", layers);
     return false;
 }

@@ -20,6 +20,11 @@ void rh_model_layers(char out[64], const rh_resolver *r)
     if (r->n_layers > 0) snprintf(out, 64, "the model has layers 0..%d", (int)r->n_layers - 1);
 }
 
+int rh_example_layer(const rh_resolver *r, int usual)
+{
+    return r->n_layers > 0 && r->n_layers <= usual ? (int)r->n_layers / 2 : usual;
+}
+
 static bool placed(const rh_node *n) { return n->place == RH_PLACE_PINNED || n->place == RH_PLACE_FAMILY; }
 
 /* Width that this operand fixes: a vector's own, or what a floating scalar was computed with. */
@@ -332,9 +337,9 @@ bool rh_check_free(rh_checker *c, const rh_operand *of, rh_range range, rh_opera
     if (node->place == RH_PLACE_CONSTANT) return true;
     if (node->place == RH_PLACE_FLOATING) {
         rh_diag *d = rh_diag_add(c->diags, RH_ESITE, of->range, "this has no layer yet that free() could forget");
-        rh_diag_hint(d, "say which one to take: free(%.*s @ 14)",
+        rh_diag_hint(d, "say which one to take: free(%.*s @ %d)",
                      of->range.end - of->range.start > 60 ? 60 : (int)(of->range.end - of->range.start),
-                     of->range.source->text + of->range.start);
+                     of->range.source->text + of->range.start, rh_example_layer(c->resolver, 14));
         return false;
     }
     if (node->place == RH_PLACE_FAMILY) {

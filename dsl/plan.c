@@ -8,6 +8,7 @@
  *            a leaf that gets 0 is not wanted
  *   emit     upwards: one step for each wanted instance
  */
+#include "dsl/checker.h"
 #include "dsl/plan.h"
 
 #include <math.h>
@@ -107,8 +108,9 @@ static void check_width(planner *p, const instance *i)
         return;
     }
     rh_diag *d = rh_diag_add(p->diags, RH_ESITE, n->range, "nothing here says how wide this vector is");
-    rh_diag_hint(d, "combine it with another vector, or place it: %.*s @ 14",
-                 n->range.end - n->range.start > 60 ? 60 : (int)(n->range.end - n->range.start), n->range.source->text + n->range.start);
+    rh_diag_hint(d, "combine it with another vector, or place it: %.*s @ %d",
+                 n->range.end - n->range.start > 60 ? 60 : (int)(n->range.end - n->range.start), n->range.source->text + n->range.start,
+                 rh_example_layer(p->resolver, 14));
 }
 
 static rh_status expand_one(planner *p, int32_t at)

@@ -30,8 +30,10 @@ def test_semicolons(place):
 
 
 def test_an_example_is_a_layer_of_the_model(place):
-    for r in (place.run("steer", WORDS, 'act("rain")', "-p", "x"), place.run("compare", WORDS, "random(1)", "random(2)", "-p", "x")):
-        assert r.code == 1 and "--layer 1," in r.err and "@ 1" in r.err, r
+    r = place.run("steer", WORDS, 'act("rain")', "-p", "x")
+    assert r.code == 1 and "give --layer 1, write layer 1 in the book, or place it with @ 1; the model has layers 0..2" in r.err, r
+    assert "place it: random(1) @ 1\n" in place.run("compare", WORDS, "random(1)", "random(2)", "-p", "x").err
+    assert 'say which one to take: free(act("x") @ 1)' in place.run("vec", 'free(act("x"))', "-m", WORDS).err
 
 
 def test_files_of_two_models(place):
