@@ -160,8 +160,9 @@ static rh_memory_plan device_plan(const rh_model *m)
     enum { TOKENS = 2048 };
     const rh_model_config *k = &m->config;
     const int32_t len = k->n_ctx < TOKENS ? k->n_ctx : TOKENS;
-    return (rh_memory_plan){.weights = rh_weights_bytes(m, rh_family_by_name(k->family), RH_DTYPE_NONE), .seqs = 1, .len = len,
-                            .cache = rh_plan_cache(k, rh_kv_type(m), len), .step = rh_plan_step(k, len, 1)};
+    rh_memory_plan p = {.weights = rh_weights_bytes(m, rh_family_by_name(k->family), RH_DTYPE_NONE), .step = rh_plan_step(k, len, 1)};
+    rh_plan_caches(&p, k, k->n_layers, rh_kv_type(m), 1, len);
+    return p;
 }
 
 static void device_text(rh_str *out, const rh_model *m)
@@ -170,7 +171,7 @@ static void device_text(rh_str *out, const rh_model *m)
     char all[32], weights[32], cache[32], step[32], tokens[32];
     cli_size_text(all, (double)rh_plan_total(&p));
     cli_size_text(weights, (double)p.weights);
-    cli_size_text(cache, (double)p.cache);
+    cli_size_text(cache, (double)rh_plan_cache(&p));
     cli_size_text(step, (double)p.step);
     cli_count_text(tokens, p.len);
     rh_str_printf(out, "on a GPU     %s: weights %s, keys and values of %s tokens %s, a step %s\n", all, weights, tokens, cache, step);
@@ -180,7 +181,7 @@ static json_t *device_json(const rh_model *m)
 {
     const rh_memory_plan p = device_plan(m);
     return json_pack("{s:I, s:I, s:I, s:I, s:I}", "tokens", (json_int_t)p.len, "bytes", (json_int_t)rh_plan_total(&p), "weights",
-                     (json_int_t)p.weights, "keys_and_values", (json_int_t)p.cache, "step", (json_int_t)p.step);
+                     (json_int_t)p.weights, "keys_and_values", (json_int_t)rh_plan_cache(&p), "step", (json_int_t)p.step);
 }
 
 static void model_text(rh_str *out, const rh_model *m, const info_flags *f)

@@ -96,9 +96,9 @@ static rh_status plan(const rh_model *m, const rh_family *family, rh_error *err)
 {
     const rh_model_config *c = &m->config;
     const int32_t len = c->n_ctx < RH_PLAN_TOKENS ? c->n_ctx : RH_PLAN_TOKENS;
-    const rh_memory_plan p = {.what = m->name, .weights = rh_weights_bytes(m, family, RH_DTYPE_NONE),
-                              .as_nf4 = rh_weights_bytes(m, family, RH_NF4), .seqs = 1, .len = len,
-                              .cache = rh_plan_cache(c, rh_kv_type(m), len), .step = rh_plan_step(c, len, 1)};
+    rh_memory_plan p = {.what = m->name, .weights = rh_weights_bytes(m, family, RH_DTYPE_NONE),
+                        .as_nf4 = rh_weights_bytes(m, family, RH_NF4), .step = rh_plan_step(c, len, 1)};
+    rh_plan_caches(&p, c, c->n_layers, rh_kv_type(m), 1, len);
     return rh_plan_check_on(&p, m->backend, err);
 }
 

@@ -49,12 +49,6 @@ int64_t rh_plan_step(const rh_model_config *c, int64_t rows, int64_t logit_rows)
     return sum + floats(logit_rows, c->d_model) + floats(logit_rows, c->n_vocab);
 }
 
-int64_t rh_plan_cache(const rh_model_config *c, rh_dtype kv, int64_t positions)
-{
-    const int64_t width = (int64_t)c->n_kv_heads * c->head_dim;
-    return 2 * c->n_layers * rh_plan_block(positions * (int64_t)rh_row_bytes(kv, width));
-}
-
 /* The encoder, and a block of rows before it. */
 int64_t rh_plan_sae(int64_t d_in, int64_t d_sae, rh_dtype t)
 {
@@ -64,7 +58,17 @@ int64_t rh_plan_sae(int64_t d_in, int64_t d_sae, rh_dtype t)
 
 /* ---- does it fit ------------------------------------------------------------------------------------ */
 
-int64_t rh_plan_total(const rh_memory_plan *p) { return p->weights + p->cache + p->step + p->sae; }
+void rh_plan_caches(rh_memory_plan *p, const rh_model_config *c, int32_t layers, rh_dtype kv, int64_t seqs, int64_t len)
+{
+    p->seqs = seqs;
+    p->len = len;
+    p->blocks = 2 * (int64_t)layers;
+    p->row = (int64_t)rh_row_bytes(kv, (int64_t)c->n_kv_heads * c->head_dim);
+}
+
+static int64_t caches(const rh_memory_plan *p, int64_t seqs, int64_t len) { return p->blocks * rh_plan_block(seqs * len * p->row); }
+int64_t rh_plan_cache(const rh_memory_plan *p) { return caches(p, p->seqs, p->len); }
+int64_t rh_plan_total(const rh_memory_plan *p) { return p->weights + rh_plan_cache(p) + p->step + p->sae; }
 
 static double gb(int64_t bytes) { return (double)bytes / 1e9; }
 
@@ -72,7 +76,7 @@ static double gb(int64_t bytes) { return (double)bytes / 1e9; }
 static void list_parts(char out[160], const rh_memory_plan *p)
 {
     const struct { const char *name; int64_t bytes; } parts[] = {
-        {"weights", p->weights}, {"keys and values", p->cache}, {"activations and logits", p->step}, {"the SAE's encoder", p->sae}};
+        {"weights", p->weights}, {"keys and values", rh_plan_cache(p)}, {"activations and logits", p->step}, {"the SAE's encoder", p->sae}};
     size_t used = 0;
     out[0] = 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -80,13 +84,22 @@ static void list_parts(char out[160], const rh_memory_plan *p)
             used += (size_t)snprintf(out + used, 160 - used, "%s%s %.2f GB", used ? ", " : "", parts[i].name, gb(parts[i].bytes));
 }
 
-/* Of p's sequences as they are, the most positions that fit; of its positions, the most sequences. */
+/* The most sequences of p->len positions, or positions of p->seqs sequences, whose caches fit. */
+static int64_t most(const rh_memory_plan *p, int64_t room, bool of_sequences)
+{
+    int64_t lo = 0, hi = of_sequences ? p->seqs : p->len; /* lo fits, hi does not */
+    while (hi - lo > 1) {
+        const int64_t mid = lo + (hi - lo) / 2;
+        if (caches(p, of_sequences ? mid : p->seqs, of_sequences ? p->len : mid) <= room) lo = mid;
+        else hi = mid;
+    }
+    return lo;
+}
+
 static void hint_session(const rh_memory_plan *p, int64_t room, rh_error *err)
 {
     enum { WORTH_IT = 16 };
-    const double position = (double)p->cache / (double)(p->seqs * p->len);
-    const int64_t left = room - p->step, len = left > 0 ? (int64_t)((double)left / position / (double)p->seqs) : 0;
-    const int64_t seqs = left > 0 ? (int64_t)((double)left / position / (double)p->len) : 0;
+    const int64_t left = p->blocks ? room - p->step : 0, len = most(p, left, false), seqs = most(p, left, true);
     if (p->seqs > 1 && seqs > 0)
         rh_hint(err, "there is room for %lld such sequences at once, or for %lld of %lld tokens each", (long long)seqs, (long long)p->seqs,
                 (long long)len);
@@ -112,8 +125,8 @@ rh_status rh_plan_check(const rh_memory_plan *p, size_t free_bytes, size_t all_b
     if (free_bytes >= (size_t)need) return RH_OK;
     const int64_t room = (int64_t)free_bytes;
     list_parts(parts, p);
-    rh_fail(err, RH_ENOMEM, "%s would take %.2f GB of the device's memory, %.2f GB more than is free of its %.2f GB (%s)", p->what, gb(need),
-            gb(need - room), gb((int64_t)all_bytes), parts);
+    rh_fail(err, RH_ENOMEM, "%s would take %.2f GB of the device's memory, but of its %.2f GB %.2f GB are free: %.2f GB are missing (%s)",
+            p->what, gb(need), gb((int64_t)all_bytes), gb(room), gb(need - room), parts);
     if (p->weights) hint_model(p, room, err);
     else if (p->sae) rh_hint(err, "use fewer SAEs at once, a shorter context, or --device cpu");
     else hint_session(p, room, err);

@@ -16,18 +16,19 @@ int64_t rh_plan_block(int64_t bytes); /* that an allocation of so many takes */
 int64_t rh_plan_matrix(rh_dtype t, int64_t rows, int64_t cols); /* at most, however a backend lays it out */
 int32_t rh_plan_step_rows(const rh_model_config *c); /* that go through the layers at once */
 int64_t rh_plan_step(const rh_model_config *c, int64_t rows, int64_t logit_rows); /* activations and logits */
-int64_t rh_plan_cache(const rh_model_config *c, rh_dtype kv, int64_t positions);
 int64_t rh_plan_sae(int64_t d_in, int64_t d_sae, rh_dtype t); /* to encode */
 
 /* What is about to be allocated; 0: nothing of that kind. */
 typedef struct rh_memory_plan {
     const char *what;          /* "the model", for the message */
     int64_t weights, as_nf4;   /* as_nf4: with --quantize nf4 */
-    int64_t seqs, len;         /* sequences of so many positions, which take: */
-    int64_t cache, step;
-    int64_t sae;
+    int64_t seqs, len;         /* keys and values of so many sequences of so many positions: */
+    int64_t blocks, row;       /* in so many blocks, of `row` bytes a position each */
+    int64_t step, sae;
 } rh_memory_plan;
 
+void rh_plan_caches(rh_memory_plan *p, const rh_model_config *c, int32_t layers, rh_dtype kv, int64_t seqs, int64_t len);
+int64_t rh_plan_cache(const rh_memory_plan *p); /* all blocks */
 int64_t rh_plan_total(const rh_memory_plan *p);
 /* RH_ENOMEM: how much is missing, of what, and what would fit. */
 rh_status rh_plan_check(const rh_memory_plan *p, size_t free_bytes, size_t all_bytes, rh_error *err);

@@ -1,6 +1,5 @@
 #include "engine/session.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,24 +14,11 @@ static bool has_windows(const rh_model_config *c)
     return false;
 }
 
-/* What all of its room takes, before any of it is made. */
-static rh_status plan(const rh_model *m, int32_t max_seqs, int32_t max_len, rh_error *err)
-{
-    const rh_model_config *c = &m->config;
-    const int64_t positions = (int64_t)max_seqs * max_len;
-    char what[80];
-    snprintf(what, sizeof what, "%d sequence%s of %d tokens", max_seqs, max_seqs == 1 ? "" : "s", max_len);
-    const rh_memory_plan p = {.what = what, .seqs = max_seqs, .len = max_len, .cache = rh_plan_cache(c, rh_kv_type(m), positions),
-                              .step = rh_plan_step(c, positions, positions)};
-    return rh_plan_check_on(&p, m->backend, err);
-}
-
 rh_status rh_session_new(rh_session **out, const rh_model *m, int32_t max_seqs, int32_t max_len, rh_error *err)
 {
     if (!m->backend) return rh_fail(err, RH_EMODEL, "the model was opened without its weights");
     if (max_seqs < 1 || max_len < 1 || (int64_t)max_seqs * max_len > INT32_MAX)
         return rh_fail(err, RH_ELIMIT, "%d sequences of %d tokens are more than a session can hold", max_seqs, max_len);
-    RH_TRY(plan(m, max_seqs, max_len, err));
     rh_session *s = rh_calloc(1, sizeof *s);
     if (!s) return rh_fail_nomem(err);
     s->model = m;
@@ -238,7 +224,10 @@ static rh_status check_inputs(const rh_session *s, const rh_step_input *inputs, 
         RH_TRY(check_input(s, in, err));
         wanted->rows += in->want == RH_LOGITS_ALL ? in->n : in->want == RH_LOGITS_LAST || in->draw;
         wanted->tokens += in->draw != NULL;
+        for (int32_t c = 0; c < in->n_captures; c++)
+            if (in->captures[c].layer >= wanted->layers) wanted->layers = in->captures[c].layer + 1;
     }
+    if (wanted->rows) wanted->layers = s->model->config.n_layers;
     return RH_OK;
 }
 
@@ -285,6 +274,7 @@ rh_status rh_session_step(rh_session *s, const rh_step_input *inputs, int32_t n,
     RH_TRY(rh_model_check(s->model, err)); /* to read a mapped file that was cut short would be SIGBUS */
     RH_TRY(rh_rows_plan(&rows, s->seqs, s->n_seqs, inputs, n, s->share, s->model->tokenizer, err));
     rh_status status = check_distinct(&rows, inputs, n, err);
+    if (!status) status = rh_session_plan(s, rows.n_rows, &wanted, err);
     if (!status && wanted.rows) status = rh_session_need_logits(s, &wanted, err);
     if (!status) {
         int32_t n_blocks;

@@ -115,6 +115,7 @@ typedef struct rh_step_input {
 /* Run all inputs through each layer once. A step in which nobody wants logits or a token ends at the
  * deepest captured site; its sequences cannot be fed further (RH_EVALUE if tried).
  * RH_EIO: the model's file was changed in place before or during the step (rh_model_check).
+ * RH_ENOMEM: also if a device has no room for the caches and rows of the step, which is known before it begins.
  * RH_EDEVICE: the backend failed, which is known only at the end. RH_ELIMIT: longer than max_len or the model's context. On error the step did not happen
  * as far as lengths are concerned, but captures may be half written, and a sequence whose
  * window has moved on is ended. */

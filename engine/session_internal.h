@@ -47,7 +47,13 @@ struct rh_session {
 };
 
 /* session_memory.c: room for rows of a step, for host integers and groups, and for what comes out of its head. */
-typedef struct rh_wanted { int64_t rows; int32_t tokens; } rh_wanted; /* of logits, and drawn from some of them */
+typedef struct rh_wanted { /* of a step */
+    int64_t rows;             /* of logits; */
+    int32_t tokens;           /* drawn from so many of them */
+    int32_t layers;           /* that it goes through */
+} rh_wanted;
+/* RH_ENOMEM before anything is done, if a device has no room for what the step has to allocate. */
+rh_status rh_session_plan(rh_session *s, int32_t rows, const rh_wanted *wanted, rh_error *err);
 rh_status rh_session_floats(rh_session *s, rh_buf **out, int64_t rows, int64_t width, rh_error *err);
 rh_status rh_session_need_rows(rh_session *s, int32_t rows, rh_error *err);
 rh_status rh_session_need_ints(rh_session *s, size_t rows, size_t blocks, rh_error *err);

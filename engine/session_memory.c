@@ -1,4 +1,5 @@
 /* session_memory.c - what a session holds on the backend and beside it, grown on demand. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,6 +91,22 @@ rh_status rh_session_need_logits(rh_session *s, const rh_wanted *wanted, rh_erro
     RH_TRY(ops->buf_new(be, &s->drawn, (size_t)rows * sizeof(int32_t), err));
     s->logit_rows = rows;
     return RH_OK;
+}
+
+/* Layers' caches are made when they are first reached, so a session that reads low layers takes less. */
+rh_status rh_session_plan(rh_session *s, int32_t rows, const rh_wanted *wanted, rh_error *err)
+{
+    const rh_model_config *c = &s->model->config;
+    int32_t new_layers = 0;
+    char what[80];
+    for (int32_t l = 0; l < wanted->layers; l++) new_layers += !s->kv.k[l];
+    if (rows > s->step_rows) rows = s->step_rows;
+    const bool more = rows > s->act.rows || (wanted->rows > s->logit_rows && s->logit_rows < RH_LOGIT_ROWS);
+    if (!new_layers && !more) return RH_OK;
+    snprintf(what, sizeof what, "%d sequence%s of up to %d tokens", s->max_seqs, s->max_seqs == 1 ? "" : "s", s->max_len);
+    rh_memory_plan p = {.what = what, .step = more ? rh_plan_step(c, rows, wanted->rows) : 0};
+    rh_plan_caches(&p, c, new_layers, s->kv.type, s->max_seqs, s->max_len);
+    return rh_plan_check_on(&p, s->model->backend, err);
 }
 
 void rh_session_free_buffers(rh_session *s)

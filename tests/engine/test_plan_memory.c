@@ -25,8 +25,11 @@ static void sums(void **state)
     for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++)
         assert_int_equal(rh_plan_matrix(matrices[i].t, matrices[i].rows, matrices[i].cols), matrices[i].bytes);
     const rh_model_config small = {.d_model = 64, .n_layers = 3, .n_heads = 4, .n_kv_heads = 2, .head_dim = 16, .d_ff = 128, .n_vocab = 1000};
-    assert_int_equal(rh_plan_cache(&small, RH_F32, 100), 2 * 3 * 12800); /* 100 * 32 * 4 */
-    assert_int_equal(rh_plan_cache(&small, RH_F16, 100), 2 * 3 * 6656);  /* 6400, to a multiple of 512 */
+    rh_memory_plan caches = {0};
+    rh_plan_caches(&caches, &small, 3, RH_F32, 4, 25);
+    assert_int_equal(rh_plan_cache(&caches), 2 * 3 * 12800); /* 100 * 32 * 4 */
+    rh_plan_caches(&caches, &small, 2, RH_F16, 1, 100);
+    assert_int_equal(rh_plan_cache(&caches), 2 * 2 * 6656);  /* 6400, to a multiple of 512 */
     assert_int_equal(rh_plan_step_rows(&small), RH_STEP_ROWS);
     /* 64 rows of 5 * 64 + 2 * 32 + 2 * 128 floats; of logits 10 of 64 (2560) and of 1000 (40000) */
     assert_int_equal(rh_plan_step(&small, 10, 10), 64 * 640 * 4 + 2560 + 40448);
@@ -49,11 +52,11 @@ static void nine_billion_and_an_sae_fit_in_16_gb(void **state)
 {
     (void)state;
     const rh_model_config *c = &gemma2_9b;
-    rh_memory_plan p = {.what = "gemma-2-9b", .weights = weights_of(c, RH_NF4), .seqs = 1, .len = 2048,
-                        .cache = rh_plan_cache(c, RH_F16, 2048), .step = rh_plan_step(c, 2048, 2048),
+    rh_memory_plan p = {.what = "gemma-2-9b", .weights = weights_of(c, RH_NF4), .step = rh_plan_step(c, 2048, 2048),
                         .sae = rh_plan_sae(3584, 131072, RH_F32)};
+    rh_plan_caches(&p, c, c->n_layers, RH_F16, 1, 2048);
     assert_in_range(p.weights, 6.4 * GB, 6.9 * GB);
-    assert_in_range(p.cache, 0.70 * GB, 0.72 * GB);
+    assert_in_range(rh_plan_cache(&p), 0.70 * GB, 0.72 * GB);
     assert_in_range(p.sae, 1.8 * GB, 1.95 * GB);
     const int64_t context = 600 * MIB; /* of CUDA and cuBLAS, and scratch */
     print_message("gemma-2-9b as NF4, 2,048 tokens, an SAE of 131,072: %.2f GB\n", (double)rh_plan_total(&p) / 1e9);
@@ -68,17 +71,17 @@ static void what_would_fit_is_said(void **state)
 {
     (void)state;
     static const refusal cases[] = {
-        {{.what = "m", .weights = 18 * GB, .as_nf4 = 6 * GB, .cache = GB, .step = GB}, 16 * GB,
-         "m would take 20.00 GB of the device's memory, 4.00 GB more than is free of its 24.00 GB (weights 18.00 GB, keys and values 1.00 GB, "
+        {{.what = "m", .weights = 18 * GB, .as_nf4 = 6 * GB, .seqs = 1, .len = 1000, .blocks = 2, .row = 500000, .step = GB}, 16 * GB,
+         "m would take 20.00 GB of the device's memory, but of its 24.00 GB 16.00 GB are free: 4.00 GB are missing (weights 18.00 GB, keys and values 1.00 GB, "
          "activations and logits 1.00 GB)", "with --quantize nf4 it takes 8.00 GB"},
-        {{.what = "m", .weights = 18 * GB, .as_nf4 = 6 * GB}, 5 * GB, "13.00 GB more", "would still take 6.00 GB"},
-        {{.what = "m", .weights = 18 * GB, .as_nf4 = 18 * GB}, 5 * GB, "13.00 GB more", "use --device cpu, or a smaller model"},
-        {{.what = "1 sequence of 4096 tokens", .seqs = 1, .len = 4096, .cache = 4096 * MIB, .step = 10 * MIB}, 1034 * MIB, "keys and values 4.29 GB",
+        {{.what = "m", .weights = 18 * GB, .as_nf4 = 6 * GB}, 5 * GB, "13.00 GB are missing", "would still take 6.00 GB"},
+        {{.what = "m", .weights = 18 * GB, .as_nf4 = 18 * GB}, 5 * GB, "13.00 GB are missing", "use --device cpu, or a smaller model"},
+        {{.what = "1 sequence of 4096 tokens", .seqs = 1, .len = 4096, .blocks = 2, .row = MIB / 2, .step = 10 * MIB}, 1034 * MIB, "keys and values 4.29 GB",
          "there is room for 1024 tokens:"},
-        {{.what = "s", .seqs = 16, .len = 100, .cache = 1600 * MIB, .step = 10 * MIB}, 810 * MIB, "s would take",
+        {{.what = "s", .seqs = 16, .len = 100, .blocks = 1, .row = MIB, .step = 10 * MIB}, 810 * MIB, "s would take",
          "room for 8 such sequences at once, or for 16 of 50 tokens each"},
-        {{.what = "s", .seqs = 4, .len = 100, .cache = 400 * MIB, .step = 10 * MIB}, 90 * MIB, "s would take", "room for 20 tokens each:"},
-        {{.what = "s", .seqs = 1, .len = 100, .cache = 100 * MIB, .step = 10 * MIB}, 9 * MIB, "s would take", "a smaller model"},
+        {{.what = "s", .seqs = 4, .len = 100, .blocks = 1, .row = MIB, .step = 10 * MIB}, 90 * MIB, "s would take", "room for 20 tokens each:"},
+        {{.what = "s", .seqs = 1, .len = 100, .blocks = 1, .row = MIB, .step = 10 * MIB}, 9 * MIB, "s would take", "a smaller model"},
         {{.what = "sae.npz", .sae = 2 * GB}, GB, "the SAE's encoder 2.00 GB", "fewer SAEs"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
