@@ -101,8 +101,7 @@ static void hint_session(const rh_memory_plan *p, int64_t room, rh_error *err)
     enum { WORTH_IT = 16 };
     const int64_t left = p->blocks ? room - p->step : 0, len = most(p, left, false), seqs = most(p, left, true);
     if (p->seqs > 1 && seqs > 0)
-        rh_hint(err, "there is room for %lld such sequences at once, or for %lld of %lld tokens each", (long long)seqs, (long long)p->seqs,
-                (long long)len);
+        rh_hint(err, "there is room for %lld of these at once, or for all with %lld tokens each", (long long)seqs, (long long)len);
     else if (len >= WORTH_IT)
         rh_hint(err, "there is room for %lld tokens%s: shorten the prompt, lower --max-tokens, or use --device cpu", (long long)len,
                 p->seqs > 1 ? " each" : "");

@@ -79,7 +79,7 @@ static void what_would_fit_is_said(void **state)
         {{.what = "1 sequence of 4096 tokens", .seqs = 1, .len = 4096, .blocks = 2, .row = MIB / 2, .step = 10 * MIB}, 1034 * MIB, "keys and values 4.29 GB",
          "there is room for 1024 tokens:"},
         {{.what = "s", .seqs = 16, .len = 100, .blocks = 1, .row = MIB, .step = 10 * MIB}, 810 * MIB, "s would take",
-         "room for 8 such sequences at once, or for 16 of 50 tokens each"},
+         "room for 8 of these at once, or for all with 50 tokens each"},
         {{.what = "s", .seqs = 4, .len = 100, .blocks = 1, .row = MIB, .step = 10 * MIB}, 90 * MIB, "s would take", "room for 20 tokens each:"},
         {{.what = "s", .seqs = 1, .len = 100, .blocks = 1, .row = MIB, .step = 10 * MIB}, 9 * MIB, "s would take", "a smaller model"},
         {{.what = "sae.npz", .sae = 2 * GB}, GB, "the SAE's encoder 2.00 GB", "fewer SAEs"},
