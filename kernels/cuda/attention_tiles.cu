@@ -132,8 +132,8 @@ static __device__ void tile_finish(const rh_cuda_attention_args &a, const tile &
     }
 }
 
-/* q [n, n_heads, head_dim], K and V as above; 16 R queries a block and heads of up to 64 C, blocks of late rows first, for they
- * are long. With J keys in sight 4 J head_dim multiply-adds a query in float32 from shared memory, which bounds
+/* q [n, n_heads, head_dim], K and V [slots, n_kv_heads, head_dim] of elements of E bytes; 16 R queries a block and heads of up
+ * to 64 C, blocks of late rows first, for they are long. With J keys in sight 4 J head_dim multiply-adds a query in float32 from shared memory, which bounds
  * it; K and V come from the L2 cache, 2 J head_dim E bytes for every 16 R queries. */
 template <class T, int R, int C> static __global__ void __launch_bounds__(THREADS, 2) tile_kernel(rh_cuda_attention_args a, int32_t tiles)
 {
