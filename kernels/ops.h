@@ -183,7 +183,7 @@ typedef struct rh_ops {
                            const rh_buf *v, const rh_attention_group *groups, int32_t n_groups,
                            const rh_attention_params *p, rh_error *err);
 
-    /* out = act(gate) * up, [n, d]; out may be gate */
+    /* out = act(gate) * up, [n, d]; out may be gate. What up held may be gone. */
     void (*glu)(rh_backend *be, rh_buf *out, const rh_buf *gate, const rh_buf *up, int32_t n,
                 int32_t d, rh_activation act);
     void (*add)(rh_backend *be, rh_buf *x, const rh_buf *y, int64_t n);     /* x += y */

@@ -23,6 +23,11 @@ void *device_filled(int byte, size_t bytes)
     return p;
 }
 
+void device_write(void *device, const void *host, size_t bytes)
+{
+    if (bytes) assert_int_equal(cudaMemcpy(device, host, bytes, cudaMemcpyHostToDevice), cudaSuccess);
+}
+
 void host_of(void *host, const void *device, size_t bytes)
 {
     if (bytes) assert_int_equal(cudaMemcpy(host, device, bytes, cudaMemcpyDeviceToHost), cudaSuccess);

@@ -6,6 +6,7 @@
 
 void *device_of(const void *host, size_t bytes);              /* a copy; NULL: nothing written */
 void *device_filled(int byte, size_t bytes);
+void device_write(void *device, const void *host, size_t bytes);
 void host_of(void *host, const void *device, size_t bytes);
 void device_free(void *p);                                    /* NULL is fine */
 void launched(rh_cuda_launcher launcher, const void *args);   /* and done */
