@@ -5,7 +5,7 @@
  *   RH_CUDA_EMULATOR_FAIL_MALLOC=n  the nth cudaMalloc fails
  *   RH_CUDA_EMULATOR_FAIL_LAUNCH=n  the nth launch fails
  *   RH_CUDA_EMULATOR_DEVICES=n, _DRIVER=12040, _CAPABILITY=75   what is found
- *   RH_CUDA_EMULATOR_COUNTS=file    rh_emulator_counts at the program's end, a line "name number" each
+ *   RH_CUDA_EMULATOR_COUNTS=file    rh_emulator_counts at the program's end (or at its last cudaFree), a line "name number" each
  *   RH_CUDA_EMULATOR_TRACE=1        every launch on stderr */
 #ifndef RH_EMULATOR_CONTROL_H
 #define RH_EMULATOR_CONTROL_H

@@ -152,7 +152,10 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     *p = NULL;
     if (capturing()) return keep_error(cudaErrorStreamCaptureUnsupported);
     d.counts.mallocs++;
-    if (d.fail_malloc && !--d.fail_malloc) return keep_error(cudaErrorMemoryAllocation);
+    if (d.fail_malloc && !--d.fail_malloc) {
+        write_counts();
+        return keep_error(cudaErrorMemoryAllocation);
+    }
     if (!bytes) return cudaSuccess;
     const size_t room = pages((bytes + 15) / 16 * 16);
     if (bytes > d.memory || d.counts.memory + bytes > d.memory || !open_arena()) return keep_error(cudaErrorMemoryAllocation);
@@ -186,6 +189,7 @@ cudaError_t cudaFree(void *p)
     char *start = (char *)it->first + PAGE;
     const size_t room = (size_t)(a.p + (a.bytes + 15) / 16 * 16 - start);
     mmap(start, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (!device().counts.memory) write_counts();
     return cudaSuccess;
 }
 

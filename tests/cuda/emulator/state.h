@@ -21,6 +21,7 @@ struct device_state {
 };
 device_state &device(); /* reads the environment at its first call */
 uint64_t seed();
+void write_counts();
 uint32_t random_below(uint32_t n);
 
 /* ---- memory.cpp */
