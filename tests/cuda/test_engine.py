@@ -122,7 +122,7 @@ def test_features(place):
     book(place, 'sae s = "sae-1" @ 1\n')
     beside_cpu(place, "steer", WORDS, "-b", "book.rhumb", "-p", PROMPT, "--exact", "-n", "6", "40*s[3]", "--watch", "s[1]")
     beside_cpu(place, "steer", WORDS, "-b", "book.rhumb", "-p", PROMPT, "--exact", "-n", "6", "clamp s[2] at 5")
-    beside_cpu(place, "near", "s", "s[3] + s[1]", "-b", "book.rhumb")
+    beside_cpu(place, "near", "sae-1", "s[3] + s[1]", "-b", "book.rhumb")
 
 
 def test_rounding(place):
