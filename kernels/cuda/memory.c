@@ -1,10 +1,19 @@
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/ops.h"
 
-static double gigabytes(size_t bytes) { return (double)bytes / 1e9; }
+typedef struct amount { char text[24]; } amount;
+
+static amount amount_of(size_t bytes)
+{
+    amount a;
+    if (bytes >= 1000000000) snprintf(a.text, sizeof a.text, "%.2f GB", (double)bytes / 1e9);
+    else snprintf(a.text, sizeof a.text, "%.1f MB", (double)bytes / 1e6);
+    return a;
+}
 
 rh_status rh_cuda_alloc(void *out, size_t bytes, rh_error *err)
 {
@@ -16,8 +25,8 @@ rh_status rh_cuda_alloc(void *out, size_t bytes, rh_error *err)
     size_t left = 0, all = 0;
     (void)cudaGetLastError();
     (void)cudaMemGetInfo(&left, &all);
-    return rh_fail(err, RH_ENOMEM, "out of memory on the GPU: %.3f GB were asked for, %.3f of %.3f GB are free", gigabytes(bytes),
-                   gigabytes(left), gigabytes(all));
+    return rh_fail(err, RH_ENOMEM, "out of memory on the GPU: %s were asked for, %s of %s are free", amount_of(bytes).text,
+                   amount_of(left).text, amount_of(all).text);
 }
 
 rh_status rh_cuda_alloc_host(void *out, size_t bytes, rh_error *err)
@@ -28,7 +37,7 @@ rh_status rh_cuda_alloc_host(void *out, size_t bytes, rh_error *err)
     *to = NULL;
     if (e != cudaErrorMemoryAllocation) return rh_cuda_failed((int)e, "cudaMallocHost", err);
     (void)cudaGetLastError();
-    return rh_fail(err, RH_ENOMEM, "out of memory: %.3f GB that the GPU can read were asked for", gigabytes(bytes));
+    return rh_fail(err, RH_ENOMEM, "out of memory: %s that the GPU can read were asked for", amount_of(bytes).text);
 }
 
 /* Pending commands may hold the old address, so they go first. A little more than was asked for, for sizes creep. */
