@@ -53,6 +53,7 @@ rh_status rh_sae_open(rh_sae **out, const char *path, rh_sae_use use, rh_error *
     rh_status status = rh_sae_find(&place, path, err);
     if (status) goto done;
     if (!(s->path = rh_strdup(place.weights))) status = rh_fail_nomem(err);
+    if (!status) status = rh_sae_layouts_new(&s->layouts, err);
     if (!status) status = rh_sae_open_container(s, place.weights, err);
     if (!status) status = rh_sae_read_config(s, &place, err);
     if (!status) status = rh_sae_site_of_path(s, place.weights, err);
@@ -82,6 +83,7 @@ void rh_sae_free(rh_sae *s)
     free(s->r_mag);
     free(s->gain);
     free(s->norms);
+    rh_sae_layouts_free(s->layouts);
     rh_npz_close(s->npz);
     rh_safetensors_close(s->safetensors);
     free(s->path);

@@ -102,7 +102,8 @@ void rh_sae_active_free(rh_sae_active *a);
 rh_status rh_sae_active_from(rh_sae_active *out, const float *f, int32_t n, int32_t d_sae, rh_error *err);
 void rh_sae_active_dense(float *f, const rh_sae_active *a, int32_t first, int32_t n, int32_t d_sae); /* rows first .. */
 
-/* One thread's way through an SAE that was opened for RH_SAE_ENCODE; borrows it and the backend. */
+/* One thread's way through an SAE that was opened for RH_SAE_ENCODE; borrows it and the backend. W_enc as the backend wants it is
+ * made at the first encode and shared with the other coders of the SAE that are there: a second one costs its buffers. */
 typedef struct rh_sae_coder rh_sae_coder; /* owner: rh_sae_coder_free */
 rh_status rh_sae_coder_new(rh_sae_coder **out, const rh_sae *s, rh_backend *be, rh_error *err);
 void rh_sae_coder_free(rh_sae_coder *c);

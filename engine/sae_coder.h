@@ -5,6 +5,24 @@
 #include "base/best.h"
 #include "engine/sae_internal.h"
 
+/* W_enc laid out for the products of one backend: made once, and shared by all coders of an SAE there. */
+typedef struct rh_sae_layout {
+    rh_backend *be;
+    int users;
+    rh_weight *encoder;
+    rh_screen *screen;
+    float *base, *gain;     /* [d_sae] levels (rh_screen_level); gain of topk alone, else NULL */
+    rh_weight *sample;      /* some rows of W_enc: where topk guesses how large the k-th will be */
+    int32_t *sampled;       /* [n_sampled] */
+    int32_t n_sampled, rank; /* the guess is this one of theirs, counted from the largest, 1 on */
+    struct rh_sae_layout *next;
+} rh_sae_layout;
+/* sae_layout.c. take: the one of this backend, empty if nobody has it; what it holds goes when the last gives it back. */
+rh_status rh_sae_layout_take(rh_sae_layout **out, const rh_sae *s, rh_backend *be, rh_error *err);
+void rh_sae_layout_give_back(rh_sae_layout *l, const rh_sae *s); /* NULL is fine */
+rh_status rh_sae_layout_screen(rh_sae_layout *l, const rh_sae *s, rh_error *err);  /* all but encoder is there afterwards */
+rh_status rh_sae_layout_encoder(rh_sae_layout *l, const rh_sae *s, rh_error *err);
+
 struct rh_sae_coder {
     const rh_sae *s;
     rh_backend *be;
@@ -12,17 +30,13 @@ struct rh_sae_coder {
     float *rows;            /* [block, d_in] normalised */
     int32_t block;
 
-    rh_weight *encoder;     /* for every product: of a small SAE, and of rows that the screen cannot serve */
+    rh_sae_layout *layout;  /* NULL before the first encode */
+    bool full, screened;    /* which ways are ready; full: every product, of a small SAE, and of rows that the screen cannot serve */
     rh_buf *p;
     float *pre;             /* [pre_rows, d_sae] */
     int32_t pre_rows;
 
-    rh_screen *screen;      /* NULL: every product is computed */
-    float *base, *gain;     /* [d_sae] levels (rh_screen_level); gain of topk alone, else NULL */
     float *floor, *lowered; /* [block] of topk; and a little less */
-    rh_weight *sample;      /* some rows of W_enc: where topk guesses how large the k-th will be */
-    int32_t *sampled;       /* [n_sampled] */
-    int32_t n_sampled, rank; /* the guess is this one of theirs, counted from the largest, 1 on */
     rh_buf *g;
     float *guesses;         /* [block, n_sampled] */
     bool all;               /* no screen */
@@ -32,7 +46,7 @@ struct rh_sae_coder {
     float *skipped;         /* [block, d_out] */
     float *row;             /* [d_out] of W_dec */
     double *sum;            /* [d_out] */
-    rh_best *best;      /* [k], or [rank] if that is more: a heap, the least on top */
+    rh_best *best;      /* [k], or [layout->rank] if that is more: a heap, the least on top */
 };
 
 /* Filling a set, row by row: begin before a row's first feature, a->n++ after its last. */

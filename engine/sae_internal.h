@@ -18,6 +18,11 @@ typedef struct rh_sae_matrix {
     bool unpacked;      /* the file's bytes cannot be used where they are: deflated, or float64 */
 } rh_sae_matrix;
 
+/* sae_layout.c: what coders share. */
+typedef struct rh_sae_layouts rh_sae_layouts;
+rh_status rh_sae_layouts_new(rh_sae_layouts **out, rh_error *err);
+void rh_sae_layouts_free(rh_sae_layouts *l);
+
 struct rh_sae {
     rh_sae_facts facts;
     char *path, *model, *hook_name;
@@ -32,6 +37,7 @@ struct rh_sae {
     float *threshold;          /* [d_sae] or NULL */
     float *b_mag, *r_mag, *gain; /* [d_sae], gated: gain = e^r_mag */
     float *norms;              /* [d_sae] ‖W_dec[i]‖, if facts.rescale */
+    rh_sae_layouts *layouts;   /* of coders that are there now */
 };
 
 /* sae.c: the bytes among the facts. */
@@ -68,7 +74,7 @@ void rh_sae_matrix_free(rh_sae_matrix *m);
 typedef struct rh_sae_normal { double scale, back, shift; } rh_sae_normal;
 rh_status rh_sae_normal_of(rh_sae_normal *out, const rh_sae_facts *f, const float *x, int64_t row, rh_error *err);
 
-bool rh_sae_screened(const rh_sae_facts *f); /* sae_encode.c: is it large enough for codes to pay? */
+bool rh_sae_screened(const rh_sae_facts *f); /* sae_layout.c: is it large enough for codes to pay? */
 
 /* sae_matrix.c: rows of a matrix, whichever way it lies. */
 void rh_sae_matrix_row(float *out, const rh_sae_matrix *m, int32_t r);

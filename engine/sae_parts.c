@@ -55,6 +55,11 @@ rh_status rh_sae_from_parts(rh_sae **out, const rh_sae_parts *p, rh_error *err)
         rh_sae_free(s);
         return rh_fail_nomem(err);
     }
+    rh_status status = rh_sae_layouts_new(&s->layouts, err);
+    if (status) {
+        rh_sae_free(s);
+        return status;
+    }
     s->facts = facts(p, s->model);
     rh_sae_count_bytes(s);
     *out = s;

@@ -99,8 +99,78 @@ static void every_architecture(void **state)
     }
 }
 
+/* ---- coders beside each other share what is large --------------------------------------------- */
+
+static const rh_ops *real;
+static int n_screens, n_weights;
+
+static rh_status count_screen(rh_backend *be, rh_screen **out, const void *data, rh_dtype t, int32_t rows, int32_t cols, rh_error *err)
+{
+    n_screens++;
+    return real->screen_new(be, out, data, t, rows, cols, err);
+}
+
+static rh_status count_weight(rh_backend *be, rh_weight **out, const void *data, rh_dtype t, int32_t rows, int32_t cols, const int32_t *order, rh_error *err)
+{
+    n_weights++;
+    return real->weight_new(be, out, data, t, rows, cols, order, err);
+}
+
+static void encode_again(rh_sae_coder *c, const rh_sae_active *want, const float *x, const char *what)
+{
+    rh_sae_active got = { 0 };
+    assert_int_equal(rh_sae_encode(&got, c, x, N, NULL), RH_OK);
+    same(&got, want, what);
+    rh_sae_active_free(&got);
+}
+
+static void shared(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        scratch dir;
+        char folder[600];
+        rh_sae *s = NULL;
+        rh_backend *be = NULL;
+        rh_sae_coder *c[3];
+        rh_sae_active want = { 0 };
+        scratch_open(&dir);
+        snprintf(folder, sizeof folder, "%s", scratch_path(&dir, "sae"));
+        make_sae(folder, &kinds[i]);
+        assert_int_equal(rh_sae_open(&s, folder, RH_SAE_ENCODE, NULL), RH_OK);
+        assert_int_equal(rh_backend_cpu(&be, RH_ISA_BEST, 1, true, NULL), RH_OK);
+        real = be->ops;
+        rh_ops counting = *real;
+        counting.screen_new = count_screen;
+        counting.weight_new = count_weight;
+        be->ops = &counting;
+        n_screens = n_weights = 0;
+        float *x = inputs(s);
+        for (int k = 0; k < 3; k++) assert_int_equal(rh_sae_coder_new(&c[k], s, be, NULL), RH_OK);
+        assert_int_equal(rh_sae_encode(&want, c[0], x, N, NULL), RH_OK);
+        const int weights = n_weights;
+        assert_int_equal(n_screens, 1);
+        encode_again(c[1], &want, x, kinds[i].architecture);
+        rh_sae_coder_free(c[0]); /* the one that made it goes first */
+        encode_again(c[1], &want, x, kinds[i].architecture);
+        assert_int_equal(n_screens, 1);
+        assert_int_equal(n_weights, weights);
+        rh_sae_coder_free(c[1]);
+        encode_again(c[2], &want, x, kinds[i].architecture); /* the last gave it back */
+        assert_int_equal(n_screens, 2);
+        rh_sae_coder_free(c[2]);
+        rh_sae_active_free(&want);
+        free(x);
+        rh_sae_free(s);
+        be->ops = real;
+        rh_backend_free(be);
+        made_sae_remove(folder);
+        scratch_close(&dir);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(every_architecture) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(every_architecture), cmocka_unit_test(shared) };
     return cmocka_run_group_tests_name("encoding through a screen", tests, NULL, NULL);
 }
