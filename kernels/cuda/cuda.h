@@ -104,6 +104,7 @@ rh_status rh_cuda_report(rh_cuda *c, rh_error *err);                 /* tells an
 /* ---- memory.c ------------------------------------------------------------------------------------ */
 /* RH_ENOMEM says what was asked for and what is free. */
 rh_status rh_cuda_alloc(void *out, size_t bytes, rh_error *err);  /* out: a pointer to a pointer */
+void rh_cuda_free(rh_cuda *c, const void *p); /* what pending commands may use: they run before */
 rh_status rh_cuda_alloc_host(void *out, size_t bytes, rh_error *err);
 /* At least that much, until the next call; a larger one waits for the device. */
 rh_status rh_cuda_scratch(rh_cuda *c, uint8_t **out, size_t bytes, rh_error *err);

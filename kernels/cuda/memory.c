@@ -57,6 +57,14 @@ rh_status rh_cuda_scratch(rh_cuda *c, uint8_t **out, size_t bytes, rh_error *err
     return RH_OK;
 }
 
+void rh_cuda_free(rh_cuda *c, const void *p)
+{
+    rh_cuda_flush(c);
+    const cudaError_t e = cudaStreamSynchronize(c->stream), f = cudaFree((void *)p);
+    if (e) rh_cuda_broke(c, (int)e, "cudaStreamSynchronize");
+    if (f) rh_cuda_broke(c, (int)f, "cudaFree");
+}
+
 void *rh_cuda_host(rh_cuda *c, size_t bytes)
 {
     if (bytes > c->host_bytes) {
@@ -90,14 +98,10 @@ rh_status rh_cuda_buf_new(rh_backend *be, rh_buf **out, size_t bytes, rh_error *
     return RH_OK;
 }
 
-/* cudaFree waits for what runs; what is pending must run before. */
 void rh_cuda_buf_free(rh_backend *be, rh_buf *b)
 {
-    rh_cuda *c = rh_cuda_of(be);
     if (!b) return;
-    rh_cuda_flush(c);
-    const cudaError_t e = cudaFree(b->data);
-    if (e) rh_cuda_broke(c, (int)e, "cudaFree");
+    rh_cuda_free(rh_cuda_of(be), b->data);
     free(b);
 }
 

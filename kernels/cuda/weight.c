@@ -47,9 +47,7 @@ rh_status rh_cuda_matrix_new(rh_cuda *c, rh_cuda_matrix *out, const void *data, 
 
 void rh_cuda_matrix_free(rh_cuda *c, rh_cuda_matrix *m)
 {
-    rh_cuda_flush(c); /* pending commands may read it; those that run are waited for by cudaFree */
-    const cudaError_t e = cudaFree((void *)m->data);
-    if (e) rh_cuda_broke(c, (int)e, "cudaFree");
+    rh_cuda_free(c, m->data);
     m->data = NULL;
 }
 
