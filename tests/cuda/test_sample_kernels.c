@@ -174,7 +174,7 @@ static void test_small(void **state)
     static const int32_t vocabularies[] = {1, 2, 3, 31, 100, 300, 1000, 1025, 2500, 5000};
     uint64_t seed = 11;
     int differ = 0;
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 120; i++) {
         scene s;
         make(&s, i % 5 ? random_between(&seed, 1, 17) : MOST_ROWS, vocabularies[i % LENGTH(vocabularies)], -1, &seed);
         differ += check_scene(&s);
