@@ -1,6 +1,8 @@
 /* out_i [n, rows_i] (+)= x w_i^T (+ bias_i)
  *
  *   n <= RH_CUDA_FEW   rh_cuda_matmul reads the packed weights as they are: memory is the limit
+ *   up to twice that   the same twice, where weights would have to be expanded: to write and read them as bf16 moves
+ *                      eight times what reading four bits twice does
  *   more               cuBLAS, in bf16 with float32 sums: x is rounded once, the weight expanded tile by tile into scratch
  *                      (rows of bf16 are used where they lie). Of float32 weights, and of all in exact mode, float32.
  *
@@ -50,10 +52,19 @@ static size_t rounded_bytes(const rh_cuda *c, int32_t n, const rh_cuda_target *t
     return 0;
 }
 
+/* Calls of rh_cuda_matmul; 0: cuBLAS' affair. */
+static int32_t passes(const rh_cuda *c, int32_t n, const rh_cuda_target *targets, int32_t n_targets)
+{
+    if (n <= RH_CUDA_FEW) return 1;
+    for (int32_t i = 0; i < n_targets; i++)
+        if (in_place(targets[i].w, in_bf16(c, targets[i].w))) return 0;
+    return n <= 2 * RH_CUDA_FEW ? 2 : 0;
+}
+
 size_t rh_cuda_product_bytes(const rh_cuda *c, int32_t n, const rh_cuda_target *targets, int32_t n_targets)
 {
     size_t most = 0;
-    if (n <= RH_CUDA_FEW) return 0;
+    if (passes(c, n, targets, n_targets)) return 0;
     for (int32_t i = 0; i < n_targets; i++) {
         const rh_cuda_matrix *w = targets[i].w;
         const bool bf16 = in_bf16(c, w);
@@ -134,26 +145,28 @@ static void many(rh_cuda *c, const float *x, int32_t n, const rh_cuda_target *ta
 
 /* ---- few ----------------------------------------------------------------------------------------- */
 
-static void few(rh_cuda *c, const float *x, int32_t n, const rh_cuda_target *targets, int32_t n_targets)
+/* Rows first .. first + n - 1. */
+static void few(rh_cuda *c, const float *x, int32_t first, int32_t n, const rh_cuda_target *targets, int32_t n_targets)
 {
     rh_cuda_matmul_args *a = RH_CUDA_APPEND(c, rh_cuda_matmul);
     if (!a) return;
-    a->x = x;
     a->n = n;
     a->cols = targets[0].w->cols;
+    a->x = x + (size_t)first * (size_t)a->cols;
     a->n_products = n_targets;
     for (int32_t i = 0; i < n_targets; i++) {
         a->product[i].w = *targets[i].w;
         a->product[i].bias = targets[i].bias;
-        a->product[i].out = targets[i].out;
+        a->product[i].out = targets[i].out + (size_t)first * (size_t)targets[i].w->rows;
         a->product[i].add = targets[i].add;
     }
 }
 
 void rh_cuda_products(rh_cuda *c, const float *x, int32_t n, const rh_cuda_target *targets, int32_t n_targets, uint8_t *scratch)
 {
-    if (n <= RH_CUDA_FEW) few(c, x, n, targets, n_targets);
-    else many(c, x, n, targets, n_targets, scratch);
+    const int32_t times = passes(c, n, targets, n_targets);
+    if (!times) many(c, x, n, targets, n_targets, scratch);
+    for (int32_t i = 0; i < times; i++) few(c, x, n * i / times, n * (i + 1) / times - n * i / times, targets, n_targets);
 }
 
 rh_status rh_cuda_op_matmul(rh_backend *be, const rh_buf *x, int32_t n, const rh_matmul_target *targets, int32_t n_targets,

@@ -146,12 +146,12 @@ static void memory_runs_out_anywhere(void **state)
         const uint64_t before = rh_emulator_counted().memory;
         rh_emulator_fail_malloc(k);
         rh_status status = rh_backend_cuda(&be, false, &err);
-        if (!status) status = script_run(be, &r, d, 20, &err);
+        if (!status) status = script_run(be, &r, d, 36, &err);
         reached = status != RH_OK;
         if (reached) {
             assert_int_equal(status, RH_ENOMEM);
             assert_non_null(strstr(err.message, "were asked for"));
-            if (be && k % 8 == 0) assert_int_equal(script_run(be, &r, d, 20, &err), RH_OK);
+            if (be && k % 8 == 0) assert_int_equal(script_run(be, &r, d, 36, &err), RH_OK);
         }
         rh_emulator_fail_malloc(0);
         rh_backend_free(be);

@@ -17,7 +17,7 @@ static rh_status life(void *data, rh_error *err)
     script_results r = {0};
     const uint64_t before = rh_emulator_counted().memory;
     rh_status status = rh_backend_cuda(&be, false, err);
-    if (!status) status = script_run(be, &r, data, 17, err);
+    if (!status) status = script_run(be, &r, data, 33, err);
     rh_backend_free(be);
     script_free(&r);
     assert_int_equal(rh_emulator_counted().memory, before);

@@ -50,6 +50,7 @@ static void step_is_the_cpus(void **state)
     same_as_cpu(RH_F32, 1, true, 1e-5);
     same_as_cpu(RH_F32, 5, true, 1e-5);
     same_as_cpu(RH_Q4_K, 20, true, 1e-5);
+    same_as_cpu(RH_Q5_0, 40, true, 1e-5);
 }
 
 /* The first token makes scratch on its way, which breaks its list; the second runs command by command; the third
