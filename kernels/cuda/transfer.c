@@ -243,6 +243,15 @@ rh_status rh_cuda_send(rh_cuda *c, void *dst, const void *src, size_t bytes, rh_
     return RH_OK;
 }
 
+/* The last command, if it is a copy that this one continues: rows of many sequences are brought one by one. */
+static copy_args *continued(const rh_cuda *c, const uint8_t *dst, const uint8_t *src)
+{
+    const rh_cuda_commands *l = &c->list;
+    if (c->failed.code || !l->n || l->items[l->n - 1].launch != copy) return NULL;
+    copy_args *a = rh_cuda_arguments(l, l->n - 1);
+    return a->back && (uint8_t *)a->dst + a->bytes == dst && (const uint8_t *)a->src + a->bytes == src ? a : NULL;
+}
+
 /* Of the results' memory, at most what is left. */
 static size_t bring_part(rh_cuda *c, void *dst, const void *src, size_t bytes)
 {
@@ -254,13 +263,13 @@ static size_t bring_part(rh_cuda *c, void *dst, const void *src, size_t bytes)
     }
     if (r->used == r->bytes) rh_cuda_drain(c);
     const size_t n = bytes < r->bytes - r->used ? bytes : r->bytes - r->used;
-    copy_args *a = rh_cuda_append(c, copy, "cudaMemcpyAsync", sizeof *a);
-    if (a) {
+    copy_args *a = continued(c, r->host + r->used, src);
+    if (!a && (a = rh_cuda_append(c, copy, "cudaMemcpyAsync", sizeof *a))) {
         a->dst = r->host + r->used;
         a->src = src;
-        a->bytes = n;
         a->back = 1;
     }
+    if (a) a->bytes += n;
     r->items[r->n++] = (struct rh_cuda_result){dst, r->used, n};
     r->used = up16(r->used + n) < r->bytes ? up16(r->used + n) : r->bytes;
     return n;
