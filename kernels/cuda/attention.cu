@@ -9,7 +9,6 @@
 enum {
     THREADS = 256,
     KEYS = 128, /* a tile: four for every eight lanes */
-    MOST_DIM = 256,
     MOST_PARTS = 64,
     MANY_BLOCKS = 264 /* two for each of 132 multiprocessors */
 };
@@ -249,7 +248,7 @@ template <class T> static cudaError_t launch_decode(void *stream, const rh_cuda_
 int rh_cuda_attention(void *stream, const void *args)
 {
     const rh_cuda_attention_args *a = (const rh_cuda_attention_args *)args;
-    assert(a->p.head_dim >= 2 && a->p.head_dim <= MOST_DIM && a->p.head_dim % 2 == 0);
+    assert(a->p.head_dim >= 2 && a->p.head_dim <= RH_CUDA_HEAD && a->p.head_dim % 2 == 0);
     assert(a->n_groups <= 65535 && a->parts >= 1 && (a->few || a->parts == 1));
     if (a->n_groups < 1 || (!a->few && a->most_rows < 1)) return cudaSuccess;
     if (!a->few) return rh_cuda_attention_tiles(stream, a);

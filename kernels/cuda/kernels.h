@@ -124,7 +124,9 @@ int rh_cuda_scatter(void *stream, const void *args);
 /* ---- attention.cu ------------------------------------------------------------------------------
  * ops.h's attention. groups and spans as there, in device memory; a group's spans are spans[first ..]. longest: at
  * least as many keys as any row sees, which fixes the grid: parts = rh_cuda_attention_parts(). partial: floats of
- * parts * n * n_heads * (head_dim + 2), NULL if parts is 1. few: no group has more than one row; else tiles of rows are taken. */
+ * parts * n * n_heads * (head_dim + 2), NULL if parts is 1. few: no group has more than one row; else tiles of rows are taken.
+ * head_dim is even and at most RH_CUDA_HEAD. */
+enum { RH_CUDA_HEAD = 256 };
 typedef struct rh_cuda_group { int32_t row, n, pos, first, n_spans; } rh_cuda_group;
 typedef struct rh_cuda_attention_args {
     float *out;

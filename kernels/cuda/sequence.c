@@ -99,6 +99,9 @@ rh_status rh_cuda_op_attention(rh_backend *be, rh_buf *out, const rh_buf *q, con
     uint8_t *partial = NULL;
     assert((size_t)r.rows * (size_t)p->n_heads * (size_t)p->head_dim * sizeof(float) <= out->bytes);
     RH_TRY(rh_cuda_report(c, err));
+    if (p->head_dim > RH_CUDA_HEAD || p->head_dim % 2)
+        return rh_hinted(rh_fail(err, RH_ELIMIT, "the CUDA backend has no attention for heads of %d: even and up to %d", p->head_dim, RH_CUDA_HEAD),
+                         err, "run with --device cpu");
     if (parts > 1)
         RH_TRY(rh_cuda_scratch(c, &partial, (size_t)parts * (size_t)r.rows * (size_t)p->n_heads * ((size_t)p->head_dim + 2) * sizeof(float), err));
     RH_TRY(list_groups(&l, c, groups, n_groups, r.n_spans, err));

@@ -290,11 +290,35 @@ static void test_extremes_of_few(void **state)
     }
 }
 
+rh_status rh_backend_cuda(rh_backend **out, bool exact, rh_error *err);
+
+/* Heads that no kernel takes are an error with a way out, and the backend goes on. */
+static void test_heads_too_wide(void **state)
+{
+    (void)state;
+    static const int32_t heads[] = {258, 33};
+    rh_backend *be = NULL;
+    rh_error err;
+    assert_int_equal(rh_backend_cuda(&be, false, &err), RH_OK);
+    rh_buf *b = buf_of(be, NULL, 600);
+    const rh_kv_span span = {0, 0, 1};
+    const rh_attention_group group = {.n = 1, .n_spans = 1, .spans = &span};
+    for (int i = 0; i < LENGTH(heads); i++) {
+        const rh_attention_params p = {.n_heads = 1, .n_kv_heads = 1, .head_dim = heads[i], .scale = 1, .kv = RH_F32};
+        assert_int_equal(be->ops->attention(be, b, b, b, b, &group, 1, &p, &err), RH_ELIMIT);
+        assert_non_null(strstr(err.message, "heads of"));
+        assert_non_null(strstr(err.hint, "cpu"));
+    }
+    assert_int_equal(be->ops->wait(be, &err), RH_OK);
+    be->ops->buf_free(be, b);
+    rh_backend_free(be);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all),      cmocka_unit_test(test_parts),           cmocka_unit_test(test_choice_of_parts),
-        cmocka_unit_test(test_extremes), cmocka_unit_test(test_extremes_of_few),
+        cmocka_unit_test(test_extremes), cmocka_unit_test(test_extremes_of_few), cmocka_unit_test(test_heads_too_wide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
