@@ -58,17 +58,17 @@ alignas(16) unsigned char dynamic[DYNAMIC_MOST];
 size_t dynamic_bytes;
 uint32_t epochs; /* handed out so far, of barriers and of warps */
 
-bool ready(int place)
+inline bool ready(int place)
 {
     const thread &t = b.places[place];
     return t.is == NEW || (t.is == AT_WARP && b.warps[place / 32].meetings != t.meeting) ||
            (t.is == AT_BLOCK && b.meetings != t.meeting);
 }
 
-int next_place()
+int farther_place()
 {
     const int base = b.current & ~31;
-    for (int k = 1; k < 32; k++) {
+    for (int k = 2; k < 32; k++) {
         const int place = base | ((b.current + k) & 31);
         if (ready(place)) return place;
     }
@@ -79,7 +79,13 @@ int next_place()
     return -1;
 }
 
-void enter(int place)
+inline int next_place()
+{
+    const int place = (b.current & ~31) | ((b.current + 1) & 31);
+    return ready(place) ? place : farther_place();
+}
+
+inline void enter(int place)
 {
     thread &t = b.places[place];
     b.current = place;
@@ -120,7 +126,7 @@ void print_thread(char *out, size_t size, const thread &t)
 
 void thread_main();
 
-void switch_from(fiber *self, int place)
+inline __attribute__((always_inline)) void switch_from(fiber *self, int place)
 {
     thread &t = b.places[place];
     if (t.is == NEW) t.stack = b.n_free ? b.free[--b.n_free] : fiber_start(b.n_started++, thread_main);
@@ -129,7 +135,7 @@ void switch_from(fiber *self, int place)
 }
 
 /* The running thread waits; returns when it is entered again. */
-void wait_for_others(state why, uint32_t meeting)
+inline __attribute__((always_inline)) void wait_for_others(state why, uint32_t meeting)
 {
     thread &t = b.places[b.current];
     t.is = why;
@@ -157,7 +163,7 @@ void thread_main()
         if (place < 0 && b.done < b.n) fail_divergent();
         b.free[b.n_free++] = self;
         if (place < 0)
-            fiber_switch(self, NULL);
+            fiber_switch(self, &host);
         else
             switch_from(self, place);
     }
@@ -290,7 +296,7 @@ void run_grid(const char *kernel, dim3 grid, dim3 block, size_t shared, const st
     kernel_name = kernel;
     for (uint64_t i = 0; i < n_blocks; i++) {
         begin_block(order[i]);
-        switch_from(NULL, 0);
+        switch_from(&host, 0);
     }
     kernel_name = NULL;
 }
