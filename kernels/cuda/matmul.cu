@@ -15,7 +15,7 @@ enum {
     WARPS = THREADS / 32,
     LINES = 256,           /* at most, times split, a block */
     X_BYTES = 72 * 1024,   /* of x in shared memory, so that two blocks fit where 164 KB are, and one where 100 are */
-    BUSY_WARPS = 2048,     /* 16 on each of 128 multiprocessors: with fewer rows are split */
+    BUSY_WARPS = 1536,     /* 12 on each of 128 multiprocessors: with fewer rows are split */
     BUSY_BLOCKS = 1024     /* with more a block takes more rows, for x is laid out once a block */
 };
 
@@ -29,11 +29,10 @@ struct plan {
 };
 
 template <class T, int N> struct shape {
-    static constexpr bool LARGE = sizeof(typename T::raw) > 24;
-    static constexpr int ROWS = LARGE ? 2 : 4, SUMS = ROWS * N;
-    static constexpr int BLOCKS = N == 1 && !LARGE ? 3 : 2; /* on a multiprocessor: 80 registers, or 128 */
+    static constexpr bool SMALL = !T::LARGE && (N < 8 || T::TABLE || !T::SCALED);
+    static constexpr int ROWS = SMALL ? 4 : 2, SUMS = ROWS * N;
     static constexpr int STRIDE = N * T::QUADS | 1; /* float4 a unit: odd, so that 8 lanes read from 8 different banks */
-    static constexpr bool FORMED = !T::SCALED || N > 4; /* values are formed and multiplied; else codes are, and their sums scaled */
+    static constexpr bool FORMED = !T::SCALED || N > 2; /* values are formed and multiplied; else codes are, and their sums scaled */
 };
 
 RH_UNPACK float dot4(const float4 &a, const float4 &b, float sum)
@@ -53,22 +52,26 @@ RH_UNPACK float4 four_at(const float *p, int c, int n, bool vectors)
     return make_float4(c < n ? p[c] : 0, c + 1 < n ? p[c + 1] : 0, c + 2 < n ? p[c + 2] : 0, c + 3 < n ? p[c + 3] : 0);
 }
 
-/* Columns of units first .. last-1 of rows n0 .. of x, times gain, into shared memory; their squares are added up on the
- * way, for the root of their mean may as well divide the products. */
-template <class T, int N, class X>
-RH_UNPACK void lay_out(X &x, float (&square)[N], const rh_cuda_matmul_args &a, const plan &p, int n0, int first, int last)
+/* Columns of units first .. last-1 of rows n0 .. of x, times gain, into shared memory. Their squares are added up on the
+ * way, a warp's in root [WARPS, N], for the root of their mean may as well divide the products. */
+template <class T, int N, class X, class Roots>
+RH_UNPACK void lay_out(X &x, Roots &root, const rh_cuda_matmul_args &a, const plan &p, int n0, int first, int last)
 {
-#pragma unroll(N < 4 ? 4 : 1)
-    for (int c = first * T::WIDTH + 4 * (int)threadIdx.x; c < last * T::WIDTH; c += 4 * THREADS) {
-        const int at = (T::unit_of(c) - first) * shape<T, N>::STRIDE + T::quad_of(c);
-        const float4 g = a.gain ? four_at(a.gain, c, a.cols, p.vectors) : make_float4(1, 1, 1, 1);
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-            const float *row = a.x + (int64_t)(n0 + n) * a.cols;
-            const float4 v = n0 + n < a.n ? four_at(row, c, a.cols, p.vectors) : make_float4(0, 0, 0, 0);
-            square[n] = dot4(v, v, square[n]);
-            x[at + n * T::QUADS] = make_float4(v.x * g.x, v.y * g.y, v.z * g.z, v.w * g.w);
+#pragma unroll 1
+    for (int n = 0; n < N; n++) {
+        const float *row = a.x + (int64_t)(n0 + n) * a.cols;
+        const int cols = n0 + n < a.n ? a.cols : 0;
+        float square = 0;
+#pragma unroll 4
+        for (int c = first * T::WIDTH + 4 * (int)threadIdx.x; c < last * T::WIDTH; c += 4 * THREADS) {
+            const int at = (T::unit_of(c) - first) * shape<T, N>::STRIDE + n * T::QUADS + T::quad_of(c);
+            const float4 v = four_at(row, c, cols, p.vectors), g = a.gain ? four_at(a.gain, c, a.cols, p.vectors) : make_float4(1, 1, 1, 1);
+            square = dot4(v, v, square);
+            x[at] = make_float4(v.x * g.x, v.y * g.y, v.z * g.z, v.w * g.w);
         }
+        square = rh_warp_sum(square);
+        const int i = (int)threadIdx.x / 32 * N + n;
+        if (threadIdx.x % 32 == 0) root[i] = first ? root[i] + square : square;
     }
 }
 
@@ -78,7 +81,7 @@ RH_UNPACK void multiply_half(float (&into)[shape<T, N>::SUMS], float (&sum)[N], 
                              int half, X &x, int at, Table &table)
 {
     constexpr int ROWS = shape<T, N>::ROWS;
-#pragma unroll
+#pragma unroll(N < 8 ? 4 : 1)
     for (int q = 0; q < T::HALF; q++) {
         const int quad = half * T::HALF + q;
         float4 w[ROWS];
@@ -139,43 +142,51 @@ template <int K, int WITH = 16, int ALL> RH_UNPACK float spread_sums(float (&v)[
     return v[0];
 }
 
-/* Where a warp is in its share of a tile: lines `line` .. of the block, units from `base` on, a lane its own. */
+/* A block's: rows row0 .. of a product, and n0 .. of x. */
+struct share { int product, row0, n0; };
+
+/* Where a warp is in its part of a tile: lines `line` .. of the block, units from `base` on, a lane its own. */
 template <class T, int ROWS> struct place {
     int line, base;
-    const uint8_t *row[ROWS];
-    int64_t heads;
+    const uint8_t *row;     /* the first of them */
+    int32_t heads;
+    int32_t further[ROWS];  /* bytes from there to each; those past the end are the last once more */
 
-    /* Lines past the end are the last row once more. */
-    __device__ __forceinline__ void enter(const rh_cuda_matmul_args &a, const plan &p, int product, int row0)
+    RH_INLINE void enter(const rh_cuda_matmul_args &a, const plan &p, const share &of)
     {
         const bool up = a.glu && line >= p.rows;
-        const rh_cuda_matrix &w = a.product[up ? 1 : product].w;
-        const int first = row0 + line - (up ? p.rows : 0);
-        heads = w.heads;
+        const rh_cuda_matrix &w = a.product[up ? 1 : of.product].w;
+        const int first = min(of.row0 + line - (up ? p.rows : 0), w.rows - 1);
+        row = w.data + first * w.row_bytes;
+        heads = (int32_t)w.heads;
 #pragma unroll
-        for (int r = 0; r < ROWS; r++) row[r] = w.data + min(first + r, w.rows - 1) * w.row_bytes;
+        for (int r = 0; r < ROWS; r++) further[r] = min(r, w.rows - 1 - first) * (int32_t)w.row_bytes;
     }
-    __device__ __forceinline__ void load(typename T::raw (&raw)[ROWS], int lane, int last) const
+    RH_INLINE void load(typename T::raw (&raw)[ROWS], int lane, int last) const
     {
         if (base + lane >= last) return;
 #pragma unroll
-        for (int r = 0; r < ROWS; r++) raw[r] = T::load(row[r], row[r] + heads, base + lane);
+        for (int r = 0; r < ROWS; r++) raw[r] = T::load(row + further[r], row + further[r] + heads, base + lane);
     }
 };
 
-/* The block's lines times the tile of units first .. last-1, onto sums [split, lines, N]. */
-template <class T, int N, class X, class Sums, class Table>
-RH_UNPACK void multiply_tile(X &x, Sums &sums, Table &table, const rh_cuda_matmul_args &a, const plan &p, int product, int row0, int first, int last)
+/* The block's lines times the tile of units first .. last-1, onto sums [split, lines, N]. The first weights are asked for
+ * before x is laid out, so that the one does not wait for the other. */
+template <class T, int N, class X, class Sums, class Table, class Roots>
+RH_UNPACK void multiply_tile(X &x, Sums &sums, Table &table, Roots &root, const rh_cuda_matmul_args &a, const plan &p, const share &of,
+                             int first, int last)
 {
     constexpr int ROWS = shape<T, N>::ROWS, SUMS = shape<T, N>::SUMS;
-    constexpr bool AHEAD = N < 8; /* 8 rows of x wait for arithmetic, and want the registers */
+    constexpr bool AHEAD = N < 4; /* more rows of x wait for arithmetic, and want the registers */
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, s = warp % p.split, start = first + 32 * s;
     typename T::raw raw[ROWS] = {}, next[ROWS] = {};
     float acc[SUMS];
-    place<T, ROWS> at = {warp / p.split * ROWS, start, {}, 0};
-    if (at.line >= p.lines) return;
-    at.enter(a, p, product, row0);
+    place<T, ROWS> at = {warp / p.split * ROWS, start, NULL, 0, {}};
+    at.enter(a, p, of);
     if (AHEAD) at.load(next, lane, last);
+    if (first) __syncthreads();
+    lay_out<T, N>(x, root, a, p, of.n0, first, last);
+    __syncthreads();
     clear(acc);
     while (at.line < p.lines) {
         const int line = at.line, unit = at.base + lane;
@@ -189,7 +200,7 @@ RH_UNPACK void multiply_tile(X &x, Sums &sums, Table &table, const rh_cuda_matmu
         if (at.base >= last) {
             at.base = start;
             at.line += WARPS / p.split * ROWS;
-            if (at.line < p.lines) at.enter(a, p, product, row0);
+            if (at.line < p.lines) at.enter(a, p, of);
         }
         if (AHEAD && at.line < p.lines) at.load(next, lane, last);
         if (unit < last) multiply_unit<T, N>(acc, raw, unit, x, (unit - first) * shape<T, N>::STRIDE, table);
@@ -201,14 +212,9 @@ RH_UNPACK void multiply_tile(X &x, Sums &sums, Table &table, const rh_cuda_matmu
     }
 }
 
-/* 1 / sqrt(mean x^2 + eps) of x's N rows, from what the threads have added up. */
-template <int N, class Shared> RH_UNPACK void roots(Shared &root, const float (&square)[N], int cols, float eps)
+/* 1 / sqrt(mean x^2 + eps) of x's N rows, of what the warps have added up. */
+template <int N, class Roots> RH_UNPACK void finish_roots(Roots &root, int cols, float eps)
 {
-#pragma unroll
-    for (int n = 0; n < N; n++) {
-        const float sum = rh_warp_sum(square[n]);
-        if (threadIdx.x % 32 == 0) root[threadIdx.x / 32 * N + n] = sum;
-    }
     __syncthreads();
     if (threadIdx.x < N) {
         float sum = 0;
@@ -227,14 +233,14 @@ template <int N, class Sums> RH_UNPACK float total(Sums &sums, const plan &p, in
 
 /* Thread by thread one of the block's results. */
 template <int N, class Sums, class Roots>
-RH_UNPACK void put(Sums &sums, Roots &root, const rh_cuda_matmul_args &a, const plan &p, int product, int row0, int n0)
+RH_UNPACK void put(Sums &sums, Roots &root, const rh_cuda_matmul_args &a, const plan &p, const share &of)
 {
-    const rh_cuda_product &to = a.product[product];
+    const rh_cuda_product &to = a.product[of.product];
     for (int i = threadIdx.x; i < p.rows * N; i += THREADS) {
-        const int r = i % p.rows, n = i / p.rows, row = row0 + r;
-        if (row >= to.w.rows || n0 + n >= a.n) continue;
+        const int r = i % p.rows, n = i / p.rows, row = of.row0 + r;
+        if (row >= to.w.rows || of.n0 + n >= a.n) continue;
         const float norm = a.gain ? root[n] : 1.0f;
-        float *out = to.out + (int64_t)(n0 + n) * to.w.rows + row;
+        float *out = to.out + (int64_t)(of.n0 + n) * to.w.rows + row;
         float v = total<N>(sums, p, r, n) * norm + (to.bias ? to.bias[row] : 0);
         if (a.glu) v = rh_activate(v, a.act) * (total<N>(sums, p, p.rows + r, n) * norm + (a.product[1].bias ? a.product[1].bias[row] : 0));
         else if (p.onto_gate) v *= rh_activate(*out, a.act);
@@ -245,31 +251,26 @@ RH_UNPACK void put(Sums &sums, Roots &root, const rh_cuda_matmul_args &a, const 
 
 /* out_i [n, rows_i] (+)= norm(x [n, cols]) w_i^T; a block `rows` rows of one product and N of x. Read: the weights, once
  * (twice from L2 where n > 8), and x once a block; bound by memory, save that NF4 with one row of x takes on an H100
- * about as many cycles of its shared memory (one table entry a weight) as of DRAM, and 8 rows about 2.5 times those. */
+ * about as many cycles of its shared memory (one table entry a weight) as of DRAM, and 8 rows about 2.5 times those. At most
+ * 128 registers: two blocks a multiprocessor, of which every warp has 2 KB on their way (N < 4), 32 KB in all; an H100 wants 15. */
 template <class T, int N>
-static __global__ void __launch_bounds__(THREADS, shape<T, N>::BLOCKS) matmul_kernel(const rh_cuda_matmul_args a, const plan p)
+static __global__ void __launch_bounds__(THREADS, 2) matmul_kernel(const rh_cuda_matmul_args a, const plan p)
 {
     RH_SHARED_DYNAMIC(float4, x); /* [tile, STRIDE] */
     RH_SHARED(float, sums, LINES * N);
     RH_SHARED(float, root, WARPS * N);
     RH_SHARED(float, table, 16);
-    const int block = (int)blockIdx.x / p.parts, n0 = (int)blockIdx.x % p.parts * N;
-    const int product = block >= p.first_block[2] ? 2 : block >= p.first_block[1] ? 1 : 0;
-    const int row0 = (block - (product == 2 ? p.first_block[2] : product ? p.first_block[1] : 0)) * p.rows;
-    float square[N] = {0};
+    const int block = (int)blockIdx.x / p.parts, product = block >= p.first_block[2] ? 2 : block >= p.first_block[1] ? 1 : 0;
+    const int before = product == 2 ? p.first_block[2] : product ? p.first_block[1] : 0;
+    const share of = {product, (block - before) * p.rows, (int)blockIdx.x % p.parts * N};
     rh_fill_table<T>(table);
-    for (int first = 0; first < p.units; first += p.tile) {
-        const int last = min(first + p.tile, p.units);
-        if (first) __syncthreads();
-        lay_out<T, N>(x, square, a, p, n0, first, last);
-        __syncthreads();
-        multiply_tile<T, N>(x, sums, table, a, p, product, row0, first, last);
-    }
-    roots<N>(root, square, a.cols, a.eps);
-    put<N>(sums, root, a, p, product, row0, n0);
+    for (int first = 0; first < p.units; first += p.tile)
+        multiply_tile<T, N>(x, sums, table, root, a, p, of, first, min(first + p.tile, p.units));
+    finish_roots<N>(root, a.cols, a.eps);
+    put<N>(sums, root, a, p, of);
     if (!a.normed || block > 0) return;
-    for (int n = 0; n < N && n0 + n < a.n; n++) {
-        const int64_t row = (int64_t)(n0 + n) * a.cols;
+    for (int n = 0; n < N && of.n0 + n < a.n; n++) {
+        const int64_t row = (int64_t)(of.n0 + n) * a.cols;
         for (int c = threadIdx.x; c < a.cols; c += THREADS) a.normed[row + c] = a.x[row + c] * root[n] * a.gain[c];
     }
 }
@@ -343,9 +344,11 @@ static __global__ void __launch_bounds__(THREADS) norm_kernel(const rh_cuda_matm
 {
     RH_SHARED(float, root, WARPS);
     const int64_t row = (int64_t)blockIdx.x * a.cols;
-    float square[1] = {0};
-    for (int c = threadIdx.x; c < a.cols; c += THREADS) square[0] = fmaf(a.x[row + c], a.x[row + c], square[0]);
-    roots<1>(root, square, a.cols, a.eps);
+    float square = 0;
+    for (int c = threadIdx.x; c < a.cols; c += THREADS) square = fmaf(a.x[row + c], a.x[row + c], square);
+    square = rh_warp_sum(square);
+    if (threadIdx.x % 32 == 0) root[threadIdx.x / 32] = square;
+    finish_roots<1>(root, a.cols, a.eps);
     for (int c = threadIdx.x; c < a.cols; c += THREADS) a.normed[row + c] = a.x[row + c] * root[0] * a.gain[c];
 }
 

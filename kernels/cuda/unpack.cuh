@@ -7,7 +7,7 @@
  *     load(row, heads, unit)                        raw bytes and nothing that waits for them
  *     codes(raw, unit, quad, table)                 float4, whole numbers or the table's values
  *     scale(raw, unit, half), min(raw, unit, half)  value = code scale - min, rounded twice, as dequantize.inc does it
- * quad % 4 is known when the kernel is compiled, unit and half need not be. table: 16 floats in shared memory, filled from entry(i), where
+ * LARGE: raw takes 6 registers or more. quad % 4 is known when the kernel is compiled, unit and half need not be. table: 16 floats in shared memory, filled from entry(i), where
  * TABLE is set; the 16 lie in 16 banks, so that no two lanes are in each other's way. */
 #ifndef RH_KERNELS_CUDA_UNPACK_CUH
 #define RH_KERNELS_CUDA_UNPACK_CUH
@@ -15,7 +15,12 @@
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.h"
 
-#define RH_UNPACK static __device__ __forceinline__
+#ifdef RH_CUDA_EMULATED /* where what is not inlined is sooner compiled */
+#define RH_INLINE inline
+#else
+#define RH_INLINE __device__ __forceinline__
+#endif
+#define RH_UNPACK static RH_INLINE
 
 RH_UNPACK float rh_half_bits(uint32_t h) { return __half2float(__ushort_as_half((unsigned short)h)); }
 RH_UNPACK uint32_t rh_word(const uint4 &v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
@@ -45,7 +50,7 @@ RH_UNPACK uint32_t rh_fifths(uint32_t h) { return ((h & 15) * 0x00204081 & 0x010
 
 template <int QUADS_> struct rh_elements {
     static constexpr int QUADS = QUADS_, HALF = QUADS_, WIDTH = 4 * QUADS_; /* HALF: quads under one scale */
-    static constexpr bool SCALED = false, MIN = false, TABLE = false;
+    static constexpr bool SCALED = false, MIN = false, TABLE = false, LARGE = false;
     struct raw { uint4 q; };
     RH_UNPACK int column(int unit, int quad) { return unit * WIDTH + 4 * quad; }
     RH_UNPACK int unit_of(int c) { return c / WIDTH; }
@@ -84,7 +89,7 @@ struct rh_unpack_bf16 : rh_elements<2> {
 /* UNITS a block of CODES and HEAD bytes */
 template <int UNITS_, int CODES_, int HEAD_, int SPAN_> struct rh_blocks {
     static constexpr int QUADS = 8, HALF = 4, WIDTH = 32, UNITS = UNITS_, CODES = CODES_, HEAD = HEAD_, SPAN = SPAN_;
-    static constexpr bool SCALED = true, MIN = false, TABLE = false;
+    static constexpr bool SCALED = true, MIN = false, TABLE = false, LARGE = false;
     RH_UNPACK int column(int unit, int quad) { return 16 * (unit / SPAN * 2 * SPAN + quad / 4 * SPAN + unit % SPAN) + quad % 4 * 4; }
     RH_UNPACK int unit_of(int c) { return c / (32 * SPAN) * SPAN + c / 16 % SPAN; }
     RH_UNPACK int quad_of(int c) { return c / (16 * SPAN) % 2 * 4 + c % 16 / 4; }
@@ -109,7 +114,7 @@ typedef rh_unpack_q4<2, 8> rh_unpack_q4_0;
 typedef rh_unpack_q4<4, 0> rh_unpack_q4_1;
 
 template <int HEAD_, int OFFSET> struct rh_unpack_q5 : rh_blocks<1, 16, HEAD_, 1> {
-    static constexpr bool MIN = HEAD_ == 8;
+    static constexpr bool MIN = HEAD_ == 8, LARGE = true;
     struct raw { uint4 q; uint32_t scales, high; };
     RH_UNPACK raw load(const uint8_t *row, const uint8_t *heads, int unit)
     {
@@ -128,6 +133,7 @@ typedef rh_unpack_q5<6, 16> rh_unpack_q5_0;
 typedef rh_unpack_q5<8, 0> rh_unpack_q5_1;
 
 struct rh_unpack_q8_0 : rh_blocks<1, 32, 2, 1> {
+    static constexpr bool LARGE = true;
     struct raw { uint4 q[2]; uint32_t d; };
     RH_UNPACK raw load(const uint8_t *row, const uint8_t *heads, int unit)
     {
@@ -135,7 +141,8 @@ struct rh_unpack_q8_0 : rh_blocks<1, 32, 2, 1> {
     }
     template <class Table> RH_UNPACK float4 codes(const raw &r, int, int quad, Table &)
     {
-        return rh_bytes(rh_word(quad / 4 ? r.q[1] : r.q[0], quad % 4) ^ 0x80808080, 128);
+        const uint32_t low = rh_word(r.q[0], quad % 4), high = rh_word(r.q[1], quad % 4);
+        return rh_bytes((quad / 4 ? high : low) ^ 0x80808080, 128);
     }
     RH_UNPACK float scale(const raw &r, int, int) { return rh_half_bits(r.d); }
     RH_UNPACK float min(const raw &, int, int) { return 0; }
@@ -160,6 +167,7 @@ template <int CODES_> struct rh_k_blocks : rh_blocks<8, CODES_, 16, 2> {
 };
 
 struct rh_unpack_q4_k : rh_k_blocks<128> {
+    static constexpr bool LARGE = true;
     struct raw { uint4 q, head; };
     RH_UNPACK raw load(const uint8_t *row, const uint8_t *heads, int unit)
     {
@@ -171,6 +179,7 @@ struct rh_unpack_q4_k : rh_k_blocks<128> {
 };
 
 struct rh_unpack_q5_k : rh_k_blocks<160> {
+    static constexpr bool LARGE = true;
     struct raw { uint4 q, high, head; };
     RH_UNPACK raw load(const uint8_t *row, const uint8_t *heads, int unit)
     {
@@ -189,6 +198,7 @@ struct rh_unpack_q5_k : rh_k_blocks<160> {
 /* The other K types have a scale a 16 columns. Of a block's 128 columns unit u % 4 has those 16 that begin at 16 (u % 4), and
  * those 64 further; sub-block j = 8 (u / 4 % 2) + u % 4, and j + 4. */
 struct rh_unpack_q6_k : rh_blocks<8, 192, 18, 4> {
+    static constexpr bool LARGE = true;
     struct raw { uint4 q, high; int32_t scales[2]; uint32_t d; };
     RH_UNPACK raw load(const uint8_t *row, const uint8_t *heads, int unit)
     {
@@ -206,7 +216,7 @@ struct rh_unpack_q6_k : rh_blocks<8, 192, 18, 4> {
 };
 
 struct rh_unpack_q2_k : rh_blocks<8, 64, 20, 4> {
-    static constexpr bool MIN = true;
+    static constexpr bool MIN = true, LARGE = true;
     struct raw { uint4 q; uint32_t scales[2], d; };
     RH_UNPACK raw load(const uint8_t *row, const uint8_t *heads, int unit)
     {
@@ -223,6 +233,7 @@ struct rh_unpack_q2_k : rh_blocks<8, 64, 20, 4> {
 };
 
 struct rh_unpack_q3_k : rh_blocks<8, 96, 14, 4> {
+    static constexpr bool LARGE = true;
     struct raw { uint4 q, high; uint32_t low[2], top, d; };
     RH_UNPACK raw load(const uint8_t *row, const uint8_t *heads, int unit)
     {
@@ -270,6 +281,7 @@ struct rh_unpack_iq4_nl : rh_looking_up<rh_blocks<1, 16, 2, 1>> {
 };
 
 struct rh_unpack_iq4_xs : rh_looking_up<rh_blocks<8, 128, 8, 1>> {
+    static constexpr bool LARGE = true;
     struct raw { uint4 q; uint32_t d, low; };
     RH_UNPACK raw load(const uint8_t *row, const uint8_t *heads, int unit)
     {
