@@ -6,9 +6,10 @@
  *
  * Conventions: tensors are row-major float32 unless said; n rows are n token positions;
  * `rows` arrays are host memory, read before the call returns. Operations are ordered as
- * issued; rh_download waits. Shapes stand in brackets, slowest first. Sizes are checked by
+ * issued; download waits. Shapes stand in brackets, slowest first. Sizes are checked by
  * the engine once; a backend asserts them. An operation that must allocate scratch returns
- * RH_ENOMEM and changes nothing; the others return void and cannot fail.
+ * RH_ENOMEM and changes nothing; the others return void, and what of them fails on a device is
+ * told by the next wait.
  */
 #ifndef RH_KERNELS_OPS_H
 #define RH_KERNELS_OPS_H
