@@ -81,7 +81,7 @@ RH_UNPACK void multiply_half(float (&into)[shape<T, N>::SUMS], float (&sum)[N], 
                              int half, X &x, int at, Table &table)
 {
     constexpr int ROWS = shape<T, N>::ROWS;
-#pragma unroll(N < 8 ? 4 : 1)
+#pragma unroll(N < (T::LARGE ? 4 : 8) ? 4 : 1)
     for (int q = 0; q < T::HALF; q++) {
         const int quad = half * T::HALF + q;
         float4 w[ROWS];
