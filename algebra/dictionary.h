@@ -4,12 +4,14 @@
  *     p = (z - b_dec)·E_i + b_i        f = relu(the k largest p)         top-k
  *                                      f = p where p > θ_i               jumprelu
  *     ẑ = Σ f_i D_i + b_dec            ‖D_i‖ = 1
- *     loss = mean ‖ẑ - z‖²             + weight·(mean active/k - 1)²     jumprelu
+ *     loss = mean ‖ẑ - z‖²             + weight·d·(mean active/k - 1)²   jumprelu
  * Only p takes a dense product: ẑ and every gradient touch the k active of m features, so that the gradient of a
  * feature's rows is made, projected, and spent (Adam) while it is in cache, and is never stored. A row that no token
  * of a batch touched keeps its weights and its moments: Adam counts the updates of each row for itself.
  * The gradient of D_i is taken orthogonal to D_i, which is then made unit length again.
- * The gradients of the step at θ are those of a rectangle of width `bandwidth`.
+ * The gradients of the step at θ are those of a rectangle of width `bandwidth`; ln θ moves at five times the rate.
+ * A jumprelu's error of more than 4√d counts as one of that length (Huber): a state of fifty times the mean norm, as models have at
+ * some tokens, passes half of all thresholds, and its gradient would be what Adam measures all others by for a thousand steps.
  * Every sum has an order of its own, whatever the threads: the same rows and seed give the same bits.
  * Sources: Gao et al. 2024 (top-k); Rajamanoharan et al. 2024 (jumprelu); Bricken et al. 2023 (resampling). */
 #ifndef RH_ALGEBRA_DICTIONARY_H
@@ -27,7 +29,7 @@ typedef struct rh_dictionary_options {
     int32_t d, m, k;       /* k: active features of a token; jumprelu: their mean, aimed at */
     bool jumprelu;
     double bandwidth;      /* jumprelu: of the rectangle, in units of p */
-    double sparsity;       /* jumprelu: weight of the term that holds k */
+    double sparsity;       /* jumprelu: weight of the term that holds k, beside a loss of d where nothing is explained */
     uint64_t seed;
     int threads;           /* at least 1 */
     rh_dictionary_product product; /* NULL: float32, by BLAS */

@@ -7,6 +7,8 @@
 #include "algebra/dictionary_internal.h"
 
 static const double BETA1 = 0.9, BETA2 = 0.999, EPSILON = 1e-8;
+static const double LONGEST_ERROR = 4; /* of a jumprelu's row, in √d */
+static const double THRESHOLD_RATE = 5; /* times the others': it starts from a guess */
 
 /* ---- token by token ---------------------------------------------------------------------------- */
 
@@ -22,6 +24,8 @@ static void descend_token(rh_dictionary *d, const float *z, int32_t t, int32_t n
     double square = 0;
     for (int32_t j = 0; j < width; j++) square += (double)e[j] * e[j];
     d->square[t] = square;
+    const double longest = LONGEST_ERROR * sqrt(width);
+    if (d->o.jumprelu && square > longest * longest) cblas_sscal(width, (float)(longest / sqrt(square)), e, 1);
     for (int32_t a = c->start[t]; a < c->start[t + 1]; a++) {
         const bool active = c->value[a] > 0, near = d->o.jumprelu && c->near[a];
         const float g = active || near ? 2 / (float)n * cblas_sdot(width, e, 1, d->decoder.w + (size_t)c->index[a] * (size_t)width, 1) : 0;
@@ -95,7 +99,7 @@ static void learn_feature(rh_dictionary *d, int32_t i, int32_t n, double push, d
     const double updates = ++d->updates[i];
     if (d->o.jumprelu) {
         gt *= expf(d->threshold.w[i]); /* of ln θ */
-        adam(&d->threshold, (size_t)i, &gt, 1, rate, updates);
+        adam(&d->threshold, (size_t)i, &gt, 1, THRESHOLD_RATE * rate, updates);
     }
     float *w = d->decoder.w + at;
     cblas_saxpy(width, -cblas_sdot(width, gd, 1, w, 1), w, 1, gd, 1);
@@ -145,8 +149,8 @@ rh_status rh_dictionary_learn(rh_dictionary_step *out, rh_dictionary *d, const f
     turn(d, n);
     slope_of_b_dec(d, n);
     d->steps++;
-    /* sparsity (l0/k - 1)²: what one more active feature adds to it */
-    const double push = 2 * d->o.sparsity * (out->l0 / d->o.k - 1) / ((double)d->o.k * n);
+    /* sparsity d (l0/k - 1)²: what one more active feature adds to it */
+    const double push = 2 * d->o.sparsity * width * (out->l0 / d->o.k - 1) / ((double)d->o.k * n);
 #pragma omp parallel for schedule(dynamic, 16) num_threads(d->o.threads)
     for (int32_t i = 0; i < d->o.m; i++) learn_feature(d, i, n, push, rate);
     adam(&d->b_dec, 0, d->gradient + (size_t)d->o.threads * 2 * (size_t)width, width, rate, (double)d->steps);

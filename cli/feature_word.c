@@ -106,31 +106,16 @@ rh_status cli_features_read(cli_features *out, cli *c, const rh_model *m, const 
 
 /* ---- labels -------------------------------------------------------------------------------------- */
 
-static rh_status several(const rh_feature_notes *notes, const int32_t *found, int32_t n, const char *label, rh_error *err)
-{
-    rh_str list = {0};
-    for (int32_t i = 0; i < n && i < 8; i++) rh_str_printf(&list, "%s[%d] %s", i ? ", " : "", (int)found[i], rh_feature_notes_get(notes, found[i]).label);
-    rh_fail(err, RH_ENAME, "%d features have '%s' in their label", (int)n, label);
-    rh_hint(err, "%.400s%s", list.data ? list.data : "", n > 8 ? ", …" : "");
-    rh_str_free(&list);
-    return RH_ENAME;
-}
-
 static rh_status by_label(cli_features *f, const cli *c, const rh_sae *s, rh_error *err)
 {
     rh_feature_notes *notes = NULL;
-    int32_t *found = NULL, n = 0;
+    int32_t found = 0;
     const char *label = f->inside;
     size_t len = strlen(label);
     if (len >= 2 && (label[0] == '"' || label[0] == '\'') && label[len - 1] == label[0]) label++, len -= 2;
     RH_TRY(rh_feature_notes_open(&notes, c->cache_dir, s, err));
-    rh_status status = rh_feature_notes_find(&found, &n, notes, label, len, err);
-    if (!status && n == 1) status = add(f, found[0], err);
-    if (!status && n > 1) status = several(notes, found, n, f->inside, err);
-    if (!status && !n)
-        status = rh_hinted(rh_fail(err, RH_ENAME, "no feature of '%.200s' has a label with %s", f->path, f->inside), err,
-                           rh_feature_notes_labels(notes) ? "`rhumb labels SAE` lists them" : "it has no labels yet: `rhumb labels SAE FILE` reads some");
-    free(found);
+    rh_status status = rh_feature_by_label(&found, notes, s, f->path, f->path, label, len, err);
+    if (!status) status = add(f, found, err);
     rh_feature_notes_free(notes);
     return status;
 }

@@ -199,7 +199,7 @@ static const cli_option OPTIONS[] = {
     {"buffer", 0, CLI_INT, AT(buffer), "N", "train: states kept to draw from (default 131072, less where they would take over 1 GiB)", 16, 1 << 28, NULL},
     {"reuse", 0, CLI_INT, AT(reuse), "N", "train: how often a state is learned from before it gives way (default 4)", 1, 1000, NULL},
     {"rate", 0, CLI_NUMBER, AT(rate), "R", "train: Adam's learning rate (default 0.002)", 1e-9, 10, NULL},
-    {"sparsity", 0, CLI_NUMBER, AT(sparsity), "S", "train, jumprelu: weight of the term that holds K (default 10)", 0, 1e9, NULL},
+    {"sparsity", 0, CLI_NUMBER, AT(sparsity), "S", "train, jumprelu: weight of the term that holds K, beside the share of variance that is left (default 1)", 0, 1e9, NULL},
     {"bandwidth", 0, CLI_NUMBER, AT(bandwidth), "B", "train, jumprelu: width of the threshold's rectangle (default 0.05)", 1e-9, 1e3, NULL},
     {"products", 0, CLI_CHOICE, AT(products), "TYPE", "train: the dense product in float32 or bf16 (default auto: bf16 where the processor multiplies "
      "it, unless --exact)", 0, 0, CLI_SAE_PRODUCTS},

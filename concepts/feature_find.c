@@ -74,47 +74,53 @@ static int32_t nearest(int32_t best[3], const rh_feature_notes *n, const rh_sae 
     return found;
 }
 
-static rh_status no_labels(const rh_named_sae *s, rh_error *err)
+static rh_status no_labels(const char *path, const char *name, rh_error *err)
 {
-    return rh_hinted(rh_fail(err, RH_ENAME, "no labels are loaded for '%.200s'", s->path), err,
-                     "import them: rhumb labels %.200s LABELS.jsonl.gz (from Neuronpedia, or a .csv); or write the feature's number: %s[3]", s->path, s->name);
+    return rh_hinted(rh_fail(err, RH_ENAME, "no labels are loaded for '%.200s'", path), err,
+                     "import them: rhumb labels %.200s LABELS.jsonl.gz (from Neuronpedia, or a .csv); or write the feature's number: %.100s[3]", path, name);
 }
 
-static rh_status none_has_it(const rh_feature_notes *n, const rh_named_sae *s, const char *label, size_t len, rh_error *err)
+static rh_status none_has_it(const rh_feature_notes *n, const rh_sae *sae, const char *path, const char *name, const char *label, size_t len, rh_error *err)
 {
     int32_t near[3];
     rh_str text = {0};
-    if (!rh_feature_notes_labels(n)) return no_labels(s, err);
-    const int32_t count = nearest(near, n, s->sae, label, len);
-    rh_fail(err, RH_ENAME, "no feature of '%.200s' has the label \"%.*s\"", s->path, shown(len), label);
-    list(&text, n, s->name, near, count);
+    if (!rh_feature_notes_labels(n)) return no_labels(path, name, err);
+    const int32_t count = nearest(near, n, sae, label, len);
+    rh_fail(err, RH_ENAME, "no feature of '%.200s' has the label \"%.*s\"", path, shown(len), label);
+    list(&text, n, name, near, count);
     if (count && !text.failed) rh_hint(err, "did you mean %s?", text.data);
     const bool failed = text.failed;
     rh_str_free(&text);
     return failed ? rh_fail_nomem(err) : RH_ENAME;
 }
 
-rh_status rh_feature_find(int32_t *out, rh_concepts *c, const rh_atom_spec *spec, const char *label, size_t len, rh_error *err)
+rh_status rh_feature_by_label(int32_t *out, const rh_feature_notes *notes, const rh_sae *sae, const char *path, const char *name, const char *label,
+                              size_t len, rh_error *err)
 {
-    const rh_named_sae *s = NULL;
-    const rh_feature_notes *notes = NULL;
     int32_t *found = NULL, n = 0;
-    RH_TRY(rh_named_sae_get(&s, c, spec, err));
-    RH_TRY(notes_of(&notes, c, s, err));
     RH_TRY(rh_feature_notes_find(&found, &n, notes, label, len, err));
     rh_status status = RH_OK;
     if (n == 1) *out = found[0];
-    if (n == 0) status = none_has_it(notes, s, label, len, err);
+    if (n == 0) status = none_has_it(notes, sae, path, name, label, len, err);
     if (n > 1) {
         rh_str text = {0};
-        list(&text, notes, spec->name, found, n);
+        list(&text, notes, name, found, n);
         status = text.failed ? rh_fail_nomem(err)
-                             : rh_hinted(rh_fail(err, RH_ENAME, "%d features of '%.200s' match \"%.*s\"", (int)n, s->path, shown(len), label), err,
+                             : rh_hinted(rh_fail(err, RH_ENAME, "%d features of '%.200s' match \"%.*s\"", (int)n, path, shown(len), label), err,
                                          "write the number of the one you mean: %s", text.data);
         rh_str_free(&text);
     }
     free(found);
     return status;
+}
+
+rh_status rh_feature_find(int32_t *out, rh_concepts *c, const rh_atom_spec *spec, const char *label, size_t len, rh_error *err)
+{
+    const rh_named_sae *s = NULL;
+    const rh_feature_notes *notes = NULL;
+    RH_TRY(rh_named_sae_get(&s, c, spec, err));
+    RH_TRY(notes_of(&notes, c, s, err));
+    return rh_feature_by_label(out, notes, s->sae, s->path, spec->name, label, len, err);
 }
 
 rh_status rh_feature_label(const char **out, rh_concepts *c, int32_t sae, int32_t feature, rh_error *err)

@@ -43,6 +43,10 @@ rh_feature_note rh_feature_notes_get(const rh_feature_notes *n, int32_t i); /* i
  * Ascending; *out is free()d by the caller. */
 rh_status rh_feature_notes_find(int32_t **out, int32_t *n_out, const rh_feature_notes *n, const char *label, size_t len,
                                 rh_error *err);
+/* The one feature that rh_feature_notes_find finds (feature_find.c). RH_ENAME: none, or several; the hint lists candidates, as
+ * name[3] "label". path, name: the SAE's, for messages. */
+rh_status rh_feature_by_label(int32_t *out, const rh_feature_notes *n, const rh_sae *sae, const char *path, const char *name, const char *label,
+                              size_t len, rh_error *err);
 bool rh_feature_notes_fit(rh_feature_fit *out, const rh_feature_notes *n, const char *model); /* by its fingerprint */
 
 /* label NULL or "": takes it away. Blanks at both ends go, controls become blanks, what is no UTF-8 becomes U+FFFD. */

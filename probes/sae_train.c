@@ -17,7 +17,7 @@ static const double WARM = 0.02;
 void rh_sae_training_default(rh_sae_training *t)
 {
     *t = (rh_sae_training){.hook = RH_RESID_POST, .k = 32, .tokens = 3000000, .batch = 1024, .context = 256, .buffer = 1 << 17, .reuse = 4,
-                           .rate = 2e-3, .decay = 0.8, .sparsity = 10, .bandwidth = 0.05, .save_seconds = 120};
+                           .rate = 2e-3, .decay = 0.8, .sparsity = 1, .bandwidth = 0.05, .save_seconds = 120};
 }
 
 typedef struct run {

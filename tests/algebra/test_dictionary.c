@@ -143,7 +143,7 @@ static void gradient_of_thresholds(void **state)
     assert_int_equal(rh_dictionary_learn(&step, d, z, N, 0, NULL), RH_OK);
     const model c = copy(d, true);
     loss_of(&c, z, active, true);
-    const double push = 2 * 3.0 * (step.l0 / K - 1) / (K * (double)N), eps = 0.5;
+    const double push = 2 * 3.0 * D * (step.l0 / K - 1) / (K * (double)N), eps = 0.5;
     int near = 0;
     for (int i = 0; i < M; i++) {
         double want = 0;
@@ -167,6 +167,29 @@ static void gradient_of_thresholds(void **state)
     }
     assert_true(near > N);
     rh_dictionary_free(d);
+}
+
+/* A state of two hundred times the mean norm is over most thresholds at once. It counts as an error of 4√d: what it does to the
+ * moments of the gradient is what a state of some times the norm does, and not all that Adam sees for a thousand steps. */
+static void an_outlier(void **state)
+{
+    (void)state;
+    float z[N * D];
+    double size[2];
+    rows(z, N, D, 1);
+    for (int with = 0; with < 2; with++) {
+        rh_dictionary_step step;
+        rh_dictionary *d = make(true, 1, 5);
+        assert_int_equal(rh_dictionary_learn(&step, d, z, N, 0, NULL), RH_OK); /* the thresholds are placed */
+        for (int j = 0; with && j < D; j++) z[j] *= 200;
+        assert_int_equal(rh_dictionary_learn(&step, d, z, N, 0, NULL), RH_OK);
+        if (with) assert_true(step.loss > 1000); /* it is said as it is */
+        const rh_dictionary_array bias = find(d, "b_dec.mean");
+        size[with] = 0;
+        for (int64_t j = 0; j < bias.n; j++) size[with] += fabs(bias.data[j]);
+        rh_dictionary_free(d);
+    }
+    if (size[1] > 20 * size[0]) fail_msg("gradient %g with one, %g without", size[1], size[0]);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------ */
@@ -272,7 +295,7 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients),       cmocka_unit_test(gradient_of_thresholds), cmocka_unit_test(bits_and_states),
+        cmocka_unit_test(gradients),       cmocka_unit_test(gradient_of_thresholds), cmocka_unit_test(an_outlier), cmocka_unit_test(bits_and_states),
         cmocka_unit_test(planted),         cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

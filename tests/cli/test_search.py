@@ -270,7 +270,7 @@ def test_refuses(place):
         (["test", WORDS, "sae-1", "rain"], 2, ["rhumb: error: which feature is to be tested on the text?"]),
         (["test", WORDS, "sae-1"], 2, ["rhumb: error: test needs a feature, --all, or a corpus"]),
         (["test", WORDS, "sae-1[3]", "--all"], 2, ["rhumb: error: --all shows every feature: leave out the brackets"]),
-        (["test", WORDS, "sae-1[rain]", "rain"], 1, ["rhumb: error: no feature of 'sae-1' has a label with rain"]),
+        (["test", WORDS, "sae-1[rain]", "rain"], 1, ["rhumb: error: no labels are loaded for 'sae-1'"]),
         (["test", WORDS, "sae-1[3]"], 1, ["rhumb: error: no corpus has been read yet for 'sae-1' on words"]),
         (["test", WORDS, "sae-1[3]", ""], 1, ["rhumb: error: a text without a token to read…"]),
         (["test", WORDS, "sae-1[3]", "--corpus", "none.txt"], 1, ["rhumb: error: cannot open 'none.txt'…"]),
