@@ -122,6 +122,8 @@ def test_features(place):
     book(place, 'sae s = "sae-1" @ 1\n')
     beside_cpu(place, "steer", WORDS, "-b", "book.rhumb", "-p", PROMPT, "--exact", "-n", "6", "40*s[3]", "--watch", "s[1]")
     beside_cpu(place, "steer", WORDS, "-b", "book.rhumb", "-p", PROMPT, "--exact", "-n", "6", "clamp s[2] at 5")
+    beside_cpu(place, "test", WORDS, "sae-1[3]", PROMPT, "--exact")
+    beside_cpu(place, "search", WORDS, "sae-1", PROMPT, "--exact")
     beside_cpu(place, "near", "sae-1", "s[3] + s[1]", "-b", "book.rhumb")
 
 
