@@ -128,9 +128,10 @@ static void result_text(rh_str *out, const work *w, const bench_result *r, const
 
 static void head_text(rh_str *out, const bench_setup *s, const rh_machine_limits *l)
 {
-    rh_str_printf(out, "%s on %s, %d thread%s%s; steering on at layer %d; best of %d\n", s->m->name, s->m->backend->ops->name,
-                  s->m->backend->threads, s->m->backend->threads == 1 ? "" : "s", s->c->common.exact ? ", exact" : "",
-                  s->action.layer, s->repeats);
+    const rh_backend *be = s->m->backend;
+    rh_str_printf(out, "%s on %s", s->m->name, be->ops->name);
+    if (!strncmp(be->ops->name, "cpu/", 4)) rh_str_printf(out, ", %d thread%s", be->threads, be->threads == 1 ? "" : "s");
+    rh_str_printf(out, "%s; steering on at layer %d; best of %d\n", s->c->common.exact ? ", exact" : "", s->action.layer, s->repeats);
     rh_str_printf(out, "this machine, measured now: reads %.1f GB/s; %.0f GFLOP/s float32", l->read_gbs, l->f32_gflops);
     if (l->bf16_gflops > 0) rh_str_printf(out, ", %.0f bf16", l->bf16_gflops);
     if (l->int8_gops > 0) rh_str_printf(out, ", %.0f int8", l->int8_gops);

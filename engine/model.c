@@ -102,6 +102,22 @@ static rh_status plan(const rh_model *m, const rh_family *family, rh_error *err)
     return rh_plan_check_on(&p, m->backend, err);
 }
 
+/* A GPU with too little memory is as good as none, unless it was asked for. */
+static rh_status open_backend(rh_model *m, const rh_family *family, const rh_settings *settings, rh_error *err)
+{
+    rh_settings cpu = *settings;
+    rh_error why = {0};
+    RH_TRY(rh_backend_for(&m->backend, settings, err));
+    const rh_status status = plan(m, family, &why);
+    if (status && err) *err = why;
+    if (status != RH_ENOMEM || settings->device != RH_DEVICE_AUTO) return status;
+    rh_backend_note(settings, &why);
+    rh_backend_free(m->backend);
+    m->backend = NULL;
+    cpu.device = RH_DEVICE_CPU;
+    return rh_backend_for(&m->backend, &cpu, err);
+}
+
 static rh_status load(rh_model *m, const rh_family *family, const rh_settings *settings, rh_error *err)
 {
     tokenizer_job job = {m, {0}, RH_OK};
@@ -140,8 +156,7 @@ static rh_status open_model(rh_model **out, const char *path, const rh_settings 
         if (status && err) *err = job.err;
         if (!status) status = rh_weights_fingerprint(m, family, err);
     } else if (!status) {
-        status = rh_backend_for(&m->backend, settings, err);
-        if (!status) status = plan(m, family, err);
+        status = open_backend(m, family, settings, err);
         if (!status) status = load(m, family, settings, err);
     }
     if (!status) status = check_vocabulary(m, err);

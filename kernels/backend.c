@@ -40,17 +40,21 @@ static rh_status open_cuda(rh_backend **out, bool exact, bool *there, rh_error *
     return entry.call(out, exact, err);
 }
 
+void rh_backend_note(const rh_settings *s, const rh_error *why)
+{
+    char line[sizeof why->message + 64];
+    if (!s->note) return;
+    snprintf(line, sizeof line, "on the CPU: %s (--device cpu looks for no GPU)", why->message);
+    s->note(s->note_data, line);
+}
+
 /* A machine whose rhumb has no CUDA is not told so each time; one that has, and finds no device, is. */
 static rh_status open_best(rh_backend **out, const rh_settings *s, rh_error *err)
 {
     rh_error why = {0};
     bool there = false;
     if (!open_cuda(out, s->exact, &there, &why)) return RH_OK;
-    if (there && s->note) {
-        char line[sizeof why.message + 64];
-        snprintf(line, sizeof line, "on the CPU: %s (--device cpu does not look for one)", why.message);
-        s->note(s->note_data, line);
-    }
+    if (there) rh_backend_note(s, &why);
     return rh_backend_cpu(out, RH_ISA_BEST, s->threads, s->exact, err);
 }
 

@@ -233,6 +233,8 @@ rh_status rh_backend_open(rh_backend **out, rh_device device, int threads, bool 
                           rh_error *err);
 /* As the settings say; on a CPU settings->isa narrows the choice (RH_EVALUE: unknown name). */
 rh_status rh_backend_for(rh_backend **out, const rh_settings *settings, rh_error *err);
+/* settings->note is told that RH_DEVICE_AUTO takes the CPU, and why no GPU. */
+void rh_backend_note(const rh_settings *settings, const rh_error *why);
 void rh_backend_free(rh_backend *be);
 
 /* As the CPU's op `limits` does it, about 0.5 s. */

@@ -31,7 +31,7 @@ def test_an_object_that_does_not_load_is_told_once(place):
     r = place.ok(*TRACE)
     notes = [line for line in r.err.splitlines() if "CUDA" in line]
     assert len(notes) == 1 and notes[0].startswith("rhumb: note: on the CPU: no CUDA here: "), r
-    assert "--device cpu" in notes[0], r
+    assert "(--device cpu looks for no GPU)" in notes[0], r
     place.json(*TRACE)  # nothing of it on stdout
     assert "CUDA" not in place.ok(*TRACE, "--device", "cpu").err
     assert "CUDA" not in place.ok(*TRACE, "--isa", "generic").err
