@@ -29,8 +29,7 @@ extern present now;
 /* "cuda emulator: kernel K, block (x, y, z), thread (x, y, z): ..." on stderr, then abort(). */
 [[noreturn]] void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* All 32 lanes come with a value and leave with everybody's [32], and behind them the lowest bits of all in one word;
- * valid until the warp meets again. */
+/* All 32 lanes come with a value and leave with everybody's [32], valid until the warp meets again. */
 const uint64_t *meet_warp(uint64_t mine, unsigned mask, site at, bool orders_memory);
 /* All threads of the block come with an int and leave with how many were not 0. */
 int meet_block(int mine, site at);

@@ -38,7 +38,7 @@ struct thread {
 struct warp {
     uint32_t meetings, arrived, epoch;
     site at;
-    uint64_t values[2][33]; /* of even and odd meetings: the fast may begin the next while others still read the last */
+    uint64_t values[2][32]; /* of even and odd meetings: the fast may begin the next while others still read the last */
 };
 
 struct block_state {
@@ -229,17 +229,15 @@ const uint64_t *meet_warp(uint64_t mine, unsigned mask, site at, bool orders_mem
     if (!kernel_name) fail("%s outside of a kernel", at.what);
     warp &w = b.warps[b.current / 32];
     if (mask != ~0u) fail("%s (%s:%d): the mask is %08x, not the whole warp", at.what, at.file, at.line, mask);
-    uint64_t *values = w.values[w.meetings & 1];
     if (!w.arrived) {
         w.at = at;
-        values[32] = 0;
     } else if (w.at.line != at.line || w.at.what != at.what || w.at.file != at.file) {
         fail("divergent warp: other lanes wait at %s (%s:%d), this one comes to %s (%s:%d)", w.at.what, w.at.file,
              w.at.line, at.what, at.file, at.line);
     }
     const uint32_t meeting = w.meetings;
+    uint64_t *values = w.values[meeting & 1];
     values[now.lane] = mine;
-    values[32] |= (mine & 1) << now.lane;
     b.places[b.current].at = at;
     if (++w.arrived == 32) {
         w.arrived = 0;

@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 
 #include <map>
-#include <set>
 
 #include "tests/cuda/emulator/block.h"
 #include "tests/cuda/emulator/fiber.h"
@@ -33,8 +32,7 @@ struct allocation {
     size_t bytes;
     bool freed;
 };
-std::map<uintptr_t, allocation> allocations; /* by their guard page's address, the freed ones too */
-std::set<const allocation *> alive;
+std::map<uintptr_t, allocation> allocations; /* by their guard page's address */
 std::map<uintptr_t, size_t> pinned;
 char *arena, *arena_next;
 
@@ -81,7 +79,8 @@ void check_canaries(const char *kernel)
 {
     char who[200];
     snprintf(who, sizeof who, "kernel %s", kernel);
-    for (const allocation *a : alive) check_canary(*a, who);
+    for (const auto &a : allocations)
+        if (!a.second.freed) check_canary(a.second, who);
 }
 
 void check_device(const void *p, size_t bytes, const char *what)
@@ -167,7 +166,7 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     memset(start, CANARY, (size_t)(a.p - start));
     for (size_t i = 0; i < (bytes + 3) / 4; i++) memcpy(a.p + 4 * i, &FRESH, 4);
     memset(a.p + bytes, CANARY, (size_t)(start + room - (a.p + bytes)));
-    alive.insert(&(allocations[(uintptr_t)arena_next] = a));
+    allocations[(uintptr_t)arena_next] = a;
     arena_next = start + room;
     d.counts.memory += bytes;
     if (d.counts.memory > d.counts.most_memory) d.counts.most_memory = d.counts.memory;
@@ -186,7 +185,6 @@ cudaError_t cudaFree(void *p)
     if (a.freed) fail("cudaFree of %p for the second time", p);
     check_canary(a, "somebody");
     a.freed = true;
-    alive.erase(&a);
     device().counts.memory -= a.bytes;
     char *start = (char *)it->first + PAGE;
     const size_t room = (size_t)(a.p + (a.bytes + 15) / 16 * 16 - start);

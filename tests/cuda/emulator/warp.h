@@ -40,7 +40,10 @@ template <class T> static inline T __shfl_xor_sync(unsigned mask, T v, int with,
 
 static inline unsigned emu_ballot(int p, unsigned mask, emu::site at)
 {
-    return (unsigned)emu::meet_warp(p != 0, mask, at, false)[32];
+    const uint64_t *all = emu::meet_warp(p != 0, mask, at, false);
+    unsigned bits = 0;
+    for (int i = 0; i < 32; i++) bits |= (unsigned)all[i] << i;
+    return bits;
 }
 static inline unsigned __ballot_sync(unsigned mask, int p, EMU_AT) { return emu_ballot(p, mask, EMU_SITE("__ballot_sync")); }
 static inline int __any_sync(unsigned mask, int p, EMU_AT) { return emu_ballot(p, mask, EMU_SITE("__any_sync")) != 0; }
