@@ -1,7 +1,6 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/ops.h"
@@ -84,12 +83,4 @@ rh_status rh_backend_for(rh_backend **out, const rh_settings *s, rh_error *err)
 void rh_backend_free(rh_backend *be)
 {
     if (be) be->ops->free(be);
-}
-
-void rh_hits_free(rh_hits *h)
-{
-    free(h->start);
-    free(h->row);
-    free(h->p);
-    *h = (rh_hits){ 0 };
 }
