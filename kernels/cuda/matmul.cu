@@ -35,6 +35,10 @@ template <class T, int N> struct shape {
     static constexpr bool FORMED = !T::SCALED || N > 2; /* values are formed and multiplied; else codes are, and their sums scaled */
 };
 
+/* A thread's sums, and what it has loaded of its rows. */
+template <class T, int N> using sums_of = float[shape<T, N>::SUMS];
+template <class T, int N> using raws_of = typename T::raw[shape<T, N>::ROWS];
+
 RH_UNPACK float dot4(const float4 &a, const float4 &b, float sum)
 {
     return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
@@ -77,7 +81,7 @@ RH_UNPACK void lay_out(X &x, Roots &root, const rh_cuda_matmul_args &a, const pl
 
 /* into += the products of ROWS rows' half of a unit with x [N], which lies from `at` on; sum: of x, where mins want it. */
 template <class T, int N, class X, class Table>
-RH_UNPACK void multiply_half(float (&into)[shape<T, N>::SUMS], float (&sum)[N], const typename T::raw (&raw)[shape<T, N>::ROWS], int unit,
+RH_UNPACK void multiply_half(sums_of<T, N> &into, float (&sum)[N], const raws_of<T, N> &raw, int unit,
                              int half, X &x, int at, Table &table)
 {
     constexpr int ROWS = shape<T, N>::ROWS;
@@ -102,7 +106,7 @@ RH_UNPACK void multiply_half(float (&into)[shape<T, N>::SUMS], float (&sum)[N], 
 
 /* acc += the products of a unit of ROWS rows with x. */
 template <class T, int N, class X, class Table>
-RH_UNPACK void multiply_unit(float (&acc)[shape<T, N>::SUMS], const typename T::raw (&raw)[shape<T, N>::ROWS], int unit, X &x, int at, Table &table)
+RH_UNPACK void multiply_unit(sums_of<T, N> &acc, const raws_of<T, N> &raw, int unit, X &x, int at, Table &table)
 {
     constexpr int SUMS = shape<T, N>::SUMS;
 #pragma unroll(N < 4 ? 2 : 1)
