@@ -200,12 +200,12 @@ def test_terminal_history_and_completion(place):
 def test_history_outlives_the_session(place):
     """A line is kept as soon as it is typed, beside those of another session; a file of somebody else's stays."""
     one, two = Terminal(place), Terminal(place)
-    for t, line in ((one, "1 + 1"), (two, "let größe = 3"), (one, "2 * 2")):
-        t.until("rhumb> ")
-        t.type(line + "\n")
-        t.until("\n")
-    one.until("value 4")
+    one.until("rhumb> ")
     two.until("rhumb> ")
+    for t, line in ((one, "1 + 1"), (two, "let größe = 3"), (one, "2 * 2")):
+        t.type(line + "\n")
+        t.until("\r\n")
+        t.until("rhumb> ")  # it has been read, before the next line is typed
     os.kill(one.pid, signal.SIGKILL)
     os.waitpid(one.pid, 0)
     two.end()
