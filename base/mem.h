@@ -43,4 +43,7 @@ void rh_str_printf(rh_str *s, const char *format, ...) RH_PRINTF(2, 3);
 void rh_str_vprintf(rh_str *s, const char *format, va_list args);
 void rh_str_free(rh_str *s); /* and back to zero */
 
+/* n or the next multiple of step, which must be within size_t. */
+static inline size_t rh_round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
 #endif

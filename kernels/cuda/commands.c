@@ -5,8 +5,6 @@
 
 #include "base/mem.h"
 
-static size_t up16(size_t n) { return (n + 15) / 16 * 16; }
-
 static bool more_data(rh_cuda_commands *l, size_t bytes)
 {
     if (bytes <= l->room - l->used) return true;
@@ -20,11 +18,11 @@ static bool more_data(rh_cuda_commands *l, size_t bytes)
 
 void *rh_cuda_commands_add(rh_cuda_commands *l, rh_cuda_launcher launch, const char *name, size_t bytes)
 {
-    if (!more_data(l, up16(bytes)) || !RH_GROW(l->items, l->capacity, l->n)) return NULL;
+    if (!more_data(l, rh_round_up(bytes, 16)) || !RH_GROW(l->items, l->capacity, l->n)) return NULL;
     void *arguments = l->data + l->used;
-    memset(arguments, 0, up16(bytes));
+    memset(arguments, 0, rh_round_up(bytes, 16));
     l->items[l->n++] = (rh_cuda_command){launch, name, l->used, bytes};
-    l->used += up16(bytes);
+    l->used += rh_round_up(bytes, 16);
     return arguments;
 }
 
@@ -70,7 +68,7 @@ void rh_cuda_commands_clear(rh_cuda_commands *l) { l->n = l->used = 0; }
 
 void rh_cuda_commands_remove(rh_cuda_commands *l, size_t i)
 {
-    const size_t at = l->items[i].at, gap = up16(l->items[i].bytes);
+    const size_t at = l->items[i].at, gap = rh_round_up(l->items[i].bytes, 16);
     memmove(l->data + at, l->data + at + gap, l->used - at - gap);
     memmove(&l->items[i], &l->items[i + 1], (l->n - i - 1) * sizeof *l->items);
     l->used -= gap;

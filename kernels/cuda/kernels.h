@@ -173,9 +173,8 @@ typedef struct rh_cuda_screen_args {
 int rh_cuda_screen(void *stream, const void *args);
 
 /* ---- cosine.cu -------------------------------------------------------------------------------------
- * ops.h's cosines: out [rows] of data [rows, cols] (turned: [cols, rows]) of F32, F16 or BF16, rows not padded, data aligned to 16. scratch [2 * rows]
- * floats for turned. */
-typedef struct rh_cuda_cosines_args { float *out, *scratch; const void *data; const float *v; int32_t type, rows, cols, turned; } rh_cuda_cosines_args;
+ * ops.h's cosines: out [rows] of data [rows, cols] (turned: [cols, rows]) of F32, F16 or BF16, rows not padded, data aligned to 16. */
+typedef struct rh_cuda_cosines_args { float *out; const void *data; const float *v; int32_t type, rows, cols, turned; } rh_cuda_cosines_args;
 int rh_cuda_cosines(void *stream, const void *args);
 
 /* ---- limits.cu --------------------------------------------------------------------------------------

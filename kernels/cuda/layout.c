@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 /* Where a block's codes lie in files is dequantize.inc's; the fifth bits of Q5_K lie beside its nibbles and are codes
  * too, those of Q5_0 and Q5_1 are four bytes and go with the head. */
 static const rh_cuda_layout layouts[RH_N_DTYPES] = {
@@ -31,8 +33,6 @@ const rh_cuda_layout *rh_cuda_layout_of(rh_dtype t)
     return &layouts[t];
 }
 
-static int64_t up16(int64_t n) { return (n + 15) / 16 * 16; }
-
 rh_cuda_matrix rh_cuda_matrix_of(rh_dtype t, int32_t rows, int32_t cols)
 {
     const rh_cuda_layout *l = rh_cuda_layout_of(t);
@@ -42,8 +42,9 @@ rh_cuda_matrix rh_cuda_matrix_of(rh_dtype t, int32_t rows, int32_t cols)
     m.type = (int32_t)t;
     m.rows = rows;
     m.cols = cols;
-    m.heads = up16((int64_t)(cols / l->block) * l->codes);
-    m.row_bytes = m.heads + up16((int64_t)(cols / l->block) * (l->bytes - l->codes));
+    const size_t blocks = (size_t)(cols / l->block), codes = (size_t)l->codes, head = (size_t)(l->bytes - l->codes);
+    m.heads = (int64_t)rh_round_up(blocks * codes, 16);
+    m.row_bytes = m.heads + (int64_t)rh_round_up(blocks * head, 16);
     return m;
 }
 

@@ -9,6 +9,7 @@
  * The matrices are row-major and cuBLAS' are not, so what it is told is out^T = (w^T)^T x^T. */
 #include <assert.h>
 
+#include "base/mem.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/ops.h"
 
@@ -30,7 +31,6 @@ static int gemm(void *stream, const void *args)
                               a->cols, &beta, a->out, CUDA_R_32F, a->ld_out, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
 }
 
-static size_t up256(size_t n) { return (n + 255) / 256 * 256; }
 static bool in_bf16(const rh_cuda *c, const rh_cuda_matrix *w) { return !c->head.exact && w->type != RH_F32; }
 static size_t element(bool bf16) { return bf16 ? 2 : sizeof(float); }
 
@@ -48,7 +48,7 @@ static int32_t tile_rows(const rh_cuda_matrix *w, bool bf16)
 static size_t rounded_bytes(const rh_cuda *c, int32_t n, const rh_cuda_target *targets, int32_t n_targets)
 {
     for (int32_t i = 0; i < n_targets; i++)
-        if (in_bf16(c, targets[i].w)) return up256((size_t)n * (size_t)targets[i].w->cols * 2);
+        if (in_bf16(c, targets[i].w)) return rh_round_up((size_t)n * (size_t)targets[i].w->cols * 2, 256);
     return 0;
 }
 

@@ -1,12 +1,11 @@
-/* Ops that know positions and tokens: rotation, the cache, attention, sampling. */
+/* Ops that know positions and tokens: rotation, the cache, attention, sampling. Sizes that creep with each token are
+ * rounded up, so that what depends on them changes seldom. */
 #include <assert.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/ops.h"
-
-/* Sizes that creep with each token are rounded up, so that what depends on them changes seldom. */
-static size_t up_to(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
 void rh_cuda_op_rope(rh_backend *be, rh_buf *x, int32_t n, int32_t n_heads, int32_t head_dim, const int32_t *positions,
                      const float *inv_freq)
@@ -64,7 +63,7 @@ static reach reach_of(const rh_attention_group *groups, int32_t n_groups, int32_
     }
     int32_t step = 256;
     while (r.longest > 16 * step) step *= 2;
-    r.longest = (int32_t)up_to((size_t)r.longest, (size_t)step);
+    r.longest = (int32_t)rh_round_up((size_t)r.longest, (size_t)step);
     return r;
 }
 
@@ -94,7 +93,7 @@ rh_status rh_cuda_op_attention(rh_backend *be, rh_buf *out, const rh_buf *q, con
     const reach r = reach_of(groups, n_groups, p->window);
     const bool few = r.most_rows == 1;
     const int32_t parts = rh_cuda_attention_parts(p, r.rows, r.longest, few);
-    const size_t span_place = up_to(r.n_spans, 256) * sizeof(rh_kv_span);
+    const size_t span_place = rh_round_up(r.n_spans, 256) * sizeof(rh_kv_span);
     lists l = {0};
     uint8_t *partial = NULL;
     assert((size_t)r.rows * (size_t)p->n_heads * (size_t)p->head_dim * sizeof(float) <= out->bytes);
@@ -158,7 +157,7 @@ rh_status rh_cuda_op_sample(rh_backend *be, rh_buf *ids, rh_buf *logits, int32_t
     if (!n) return RH_OK;
     for (int32_t i = 0; i < n; i++) n_seen += (size_t)specs[i].n_seen;
     if (n_seen > INT32_MAX) return rh_fail(err, RH_ELIMIT, "penalties of %zu tokens at once", n_seen);
-    const size_t spec_bytes = (size_t)n * sizeof(rh_cuda_spec), seen_bytes = up_to(n_seen + 1, 256 * (size_t)n) * sizeof(int32_t);
+    const size_t spec_bytes = (size_t)n * sizeof(rh_cuda_spec), seen_bytes = rh_round_up(n_seen + 1, 256 * (size_t)n) * sizeof(int32_t);
     RH_TRY(rh_cuda_scratch(c, &scratch, rh_cuda_sample_scratch(n), err));
     RH_TRY(rh_cuda_room(c, spec_bytes + 2 * seen_bytes + 48, err));
     const rh_cuda_spec *on_device = rh_cuda_place(c, &spec_host, spec_bytes);

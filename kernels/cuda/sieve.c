@@ -8,13 +8,13 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/ops.h"
 
-static size_t up256(size_t n) { return (n + 255) / 256 * 256; }
+enum { SCRATCH_PART = 256 };
 
 /* Parts of scratch, one after the other. */
 static void *take(uint8_t **at, size_t bytes)
 {
     void *part = *at;
-    *at += up256(bytes);
+    *at += rh_round_up(bytes, SCRATCH_PART);
     return part;
 }
 
@@ -59,11 +59,12 @@ static rh_status lay_out(sieve *v, int32_t n, rh_error *err)
 {
     const size_t rows = (size_t)v->s->m.rows, fit = RH_CUDA_TILE / (rows * sizeof(float));
     v->block = fit < 1 ? 1 : fit < (size_t)n ? (int32_t)fit : n;
-    const size_t many = (size_t)v->block, row_bytes = up256(rows * sizeof(float));
+    const size_t many = (size_t)v->block, row_bytes = rh_round_up(rows * sizeof(float), SCRATCH_PART);
     const rh_cuda_target target = {&v->s->m, NULL, NULL, false};
     const size_t products = rh_cuda_product_bytes(v->c, v->block, &target, 1);
     uint8_t *at;
-    RH_TRY(rh_cuda_scratch(v->c, &at, up256(many * rows * sizeof(float)) + 2 * row_bytes + 3 * up256(many * sizeof(int64_t)) + products, err));
+    RH_TRY(rh_cuda_scratch(v->c, &at, rh_round_up(many * rows * sizeof(float), SCRATCH_PART) + 2 * row_bytes +
+                                          3 * rh_round_up(many * sizeof(int64_t), SCRATCH_PART) + products, err));
     v->p = take(&at, many * rows * sizeof(float));
     v->base = take(&at, row_bytes);
     v->gain = take(&at, row_bytes);
@@ -175,7 +176,7 @@ typedef struct stream {
     rh_dtype type;
     int32_t rows, cols, at_once; /* rows of a tile */
     bool turned;
-    float *out, *v, *sums;       /* [rows], [cols], [2 * at_once] */
+    float *out, *v;              /* [rows], [cols] */
     uint8_t *tile;
 } stream;
 
@@ -201,7 +202,6 @@ static rh_status stream_by(const stream *s, rh_error *err)
         rh_cuda_cosines_args *a = RH_CUDA_APPEND(s->c, rh_cuda_cosines);
         if (!a) return rh_cuda_report(s->c, err);
         a->out = s->out + first;
-        a->scratch = s->sums;
         a->data = s->tile;
         a->v = s->v;
         a->type = (int32_t)s->type;
@@ -221,13 +221,13 @@ rh_status rh_cuda_op_cosines(rh_backend *be, float *out, const void *data, rh_dt
     assert(t == RH_F32 || t == RH_F16 || t == RH_BF16);
     RH_TRY(rh_cuda_report(s.c, err));
     s.at_once = fit < 1 ? 1 : fit < (size_t)rows ? (int32_t)fit : rows;
-    const size_t sizes[] = {(size_t)rows * sizeof(float), (size_t)cols * sizeof(float), 2 * (size_t)s.at_once * sizeof(float),
-                            (size_t)s.at_once * row};
-    RH_TRY(rh_cuda_scratch(s.c, &at, up256(sizes[0]) + up256(sizes[1]) + up256(sizes[2]) + up256(sizes[3]), err));
+    const size_t sizes[] = {(size_t)rows * sizeof(float), (size_t)cols * sizeof(float), (size_t)s.at_once * row};
+    size_t all = 0;
+    for (int i = 0; i < 3; i++) all += rh_round_up(sizes[i], SCRATCH_PART);
+    RH_TRY(rh_cuda_scratch(s.c, &at, all, err));
     s.out = take(&at, sizes[0]);
     s.v = take(&at, sizes[1]);
-    s.sums = take(&at, sizes[2]);
-    s.tile = take(&at, sizes[3]);
+    s.tile = take(&at, sizes[2]);
     RH_TRY(rh_cuda_send(s.c, s.v, v, sizes[1], err));
     RH_TRY(stream_by(&s, err));
     rh_cuda_bring(s.c, out, s.out, sizes[0]);

@@ -72,8 +72,6 @@ void rh_cuda_drain(rh_cuda *c)
 
 /* ---- the arena ----------------------------------------------------------------------------------- */
 
-static size_t up16(size_t n) { return (n + 15) / 16 * 16; }
-
 static void free_arena(rh_cuda_arena *a)
 {
     (void)cudaFreeHost(a->host);
@@ -120,11 +118,11 @@ bool rh_cuda_begin(rh_cuda *c, size_t bytes)
 void *rh_cuda_place(rh_cuda *c, void **host, size_t bytes)
 {
     rh_cuda_arena *a = &c->arena;
-    assert(up16(bytes) <= a->bytes - a->used);
+    assert(rh_round_up(bytes, 16) <= a->bytes - a->used);
     uint8_t *device = a->device + a->used;
     *host = a->host + a->used;
-    memset(*host, 0, up16(bytes));
-    a->used += up16(bytes);
+    memset(*host, 0, rh_round_up(bytes, 16));
+    a->used += rh_round_up(bytes, 16);
     return device;
 }
 
@@ -271,7 +269,7 @@ static size_t bring_part(rh_cuda *c, void *dst, const void *src, size_t bytes)
     }
     if (a) a->bytes += n;
     r->items[r->n++] = (struct rh_cuda_result){dst, r->used, n};
-    r->used = up16(r->used + n) < r->bytes ? up16(r->used + n) : r->bytes;
+    r->used = rh_round_up(r->used + n, 16) < r->bytes ? rh_round_up(r->used + n, 16) : r->bytes;
     return n;
 }
 
