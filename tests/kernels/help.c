@@ -93,6 +93,18 @@ void random_floats(uint64_t *state, float *x, size_t n)
     }
 }
 
+double plain_cosine(double *length, const float *w, const float *v, int32_t n)
+{
+    double dot = 0, square = 0, v_square = 0;
+    for (int32_t i = 0; i < n; i++) {
+        dot += (double)w[i] * v[i];
+        square += (double)w[i] * w[i];
+        v_square += (double)v[i] * v[i];
+    }
+    *length = sqrt(v_square);
+    return square > 0 ? dot / sqrt(square) : 0;
+}
+
 void *must_malloc(size_t bytes)
 {
     void *p = calloc(bytes + 1, 1);

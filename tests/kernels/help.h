@@ -29,6 +29,9 @@ void random_floats(uint64_t *state, float *x, size_t n);   /* about normal, some
 /* [rows] rows of random blocks whose scales are finite and of ordinary size. */
 uint8_t *random_rows(uint64_t *state, rh_dtype t, int32_t rows, int32_t cols);
 
+/* w.v/|w|, 0 where w is zero, in double; *length: |v|. */
+double plain_cosine(double *length, const float *w, const float *v, int32_t n);
+
 void *must_malloc(size_t bytes);
 rh_buf *buf_of(rh_backend *be, const float *x, size_t n);
 void read_buf(rh_backend *be, float *x, const rh_buf *b, size_t n);

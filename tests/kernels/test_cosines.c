@@ -29,14 +29,9 @@ static void check(rh_backend *be, uint64_t *state, rh_dtype t, const shape *s, b
     assert_int_equal(be->ops->cosines(be, out, data + 1, t, s->rows, s->cols, turned, v, NULL), RH_OK);
     assert_true(out[0] == 0);
     for (size_t r = 1; r < rows; r++) {
-        double dot = 0, square = 0, length = 0;
+        double length;
         rh_dequantize_row(row, w + r * cols * size, t, s->cols);
-        for (size_t c = 0; c < cols; c++) {
-            dot += (double)row[c] * v[c];
-            square += (double)row[c] * row[c];
-            length += (double)v[c] * v[c];
-        }
-        const double want = square > 0 ? dot / sqrt(square) : 0, allowed = 2 * (s->cols + 8) * 6e-8 * sqrt(length);
+        const double want = plain_cosine(&length, row, v, s->cols), allowed = 2 * (s->cols + 8) * 6e-8 * length;
         if (!(fabs(out[r] - want) <= allowed))
             fail_msg("%s, %d x %d%s, row %zu: %.9g, not %.9g", rh_dtype_get(t)->name, s->rows, s->cols, turned ? ", turned" : "", r, out[r], want);
     }
