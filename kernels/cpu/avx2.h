@@ -8,6 +8,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* Before a loop over running sums: unrolled late, the sums would stay in memory. */
+#ifdef __clang__
+#define UNROLLED _Pragma("unroll")
+#else
+#define UNROLLED _Pragma("GCC unroll 8")
+#endif
+
 INLINE float sum8(__m256 v)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

@@ -7,21 +7,31 @@ INLINE void fetch(const uint8_t *at, size_t ahead)
     if (ahead && (uintptr_t)at % 64 < 32) _mm_prefetch((const char *)((uintptr_t)at + ahead), _MM_HINT_T0);
 }
 
+/* Columns k .. k + 7; `left` of them, where that is not 0. */
+INLINE void rows_step(__m256 d[4], __m256 s[4], const uint8_t *const w[4], rh_dtype type, const float *v, int32_t k, int left,
+                      size_t ahead)
+{
+    const __m256 x = _mm256_loadu_ps(v + k);
+    UNROLLED
+    for (int r = 0; r < 4; r++) {
+        const uint8_t *at = w[r] + (size_t)k * (type == RH_F32 ? 4 : 2);
+        fetch(at, ahead);
+        const __m256 row = left ? floats_left(at, type, left) : floats8(at, type);
+        d[r] = _mm256_fmadd_ps(row, x, d[r]);
+        s[r] = _mm256_fmadd_ps(row, row, s[r]);
+    }
+}
+
 INLINE void rows_of(RH_COSINE_ROWS_PARAMS)
 {
-    const size_t size = type == RH_F32 ? 4 : 2;
+    const uint8_t *const rows[4] = { w[0], w[1], w[2], w[3] };
     __m256 d[4], s[4];
+    int32_t k = 0;
+    UNROLLED
     for (int r = 0; r < 4; r++) d[r] = s[r] = _mm256_setzero_ps();
-    for (int32_t k = 0; k < cols; k += 8) {
-        const __m256 x = _mm256_loadu_ps(v + k);
-        for (int r = 0; r < 4; r++) {
-            const uint8_t *at = w[r] + (size_t)k * size;
-            fetch(at, ahead);
-            const __m256 row = cols - k >= 8 ? floats8(at, type) : floats_left(at, type, cols - k);
-            d[r] = _mm256_fmadd_ps(row, x, d[r]);
-            s[r] = _mm256_fmadd_ps(row, row, s[r]);
-        }
-    }
+    for (; cols - k >= 8; k += 8) rows_step(d, s, rows, type, v, k, 0, ahead);
+    if (k < cols) rows_step(d, s, rows, type, v, k, cols - k, 0);
+    UNROLLED
     for (int r = 0; r < 4; r++) {
         dot[r] = sum8(d[r]);
         square[r] = sum8(s[r]);

@@ -112,9 +112,9 @@ typedef struct rh_cpu_kernels {
     void (*cosine_columns)(RH_COSINE_COLUMNS_PARAMS);
     /* Bit r of out[t]: row r of a panel may exceed its level with x[t], t < n:
      *     e = p.scale[r] x.scale (sum_k code u - p.offset[r]),  e + p.norm[r] x.error + p.error[r] x.norm
-     * is not below base[r] + gain[r] floor[t]. codes [wide/4][16][4], whose sizes at columns (0 1 4 5), and at
-     * (2 3 6 7), of every eight add up to at most 258, so that 16 bits hold four products; u [n][wide], 1 .. 127,
-     * wide a multiple of 64. base, gain [16]. */
+     * is not below base[r] + gain[r] floor[t]. codes [wide/4][16][4], of which those above 0 at columns
+     * (0 1 4 5 8 9 12 13), or at the other eight, of every sixteen add up to at most 258, and those below 0 to at
+     * least -258, so that 16 bits hold eight products; u [n][wide], 1 .. 127, wide a multiple of 64. base, gain [16]. */
     void (*screen)(uint16_t *out, const int8_t *codes, const rh_screen_panel *p, const float *base, const float *gain,
                    const uint8_t *u, const rh_screen_x *x, const float *floor, int n, int32_t wide);
     /* c [m, 16 nv] (+)= a [m, k] @ b [k, 16 nv] */

@@ -4,30 +4,45 @@
 #include "kernels/cpu/soften.inc"
 #include "kernels/dequantize.inc"
 
+/* Columns k .. k + 7 of the tile below; `left` of them, where that is not 0. */
+INLINE void dots_step(__m256 acc[2][4], const uint8_t *const *w, rh_dtype type, int nw, const float *x, size_t ldx, int nx,
+                      int32_t k, int left, size_t ahead)
+{
+    const size_t byte = (size_t)k * (type == RH_F32 ? 4 : 2);
+    __m256 row[4];
+    UNROLLED
+    for (int r = 0; r < nw; r++) {
+        if (ahead && byte % 64 == 0) _mm_prefetch((const char *)((uintptr_t)(w[r] + byte) + ahead), _MM_HINT_T0);
+        row[r] = left ? floats_left(w[r] + byte, type, left) : floats8(w[r] + byte, type);
+    }
+    UNROLLED
+    for (int t = 0; t < nx; t++) {
+        const __m256 xt = _mm256_loadu_ps(x + (size_t)t * ldx + k);
+        UNROLLED
+        for (int r = 0; r < nw; r++) acc[t][r] = _mm256_fmadd_ps(xt, row[r], acc[t][r]);
+    }
+}
+
 /* nw rows by nx tokens (at most 4 by 2), each product with its own 8 running sums, so that the
  * order of a sum does not depend on the shape of the tile. The bytes `ahead` of each row are fetched
  * meanwhile; 0: none. */
 INLINE void dots_tile(float *out, size_t ldo, const uint8_t *const *w, rh_dtype type, int nw, const float *x,
                       size_t ldx, int nx, int32_t cols, size_t ahead)
 {
-    const size_t size = type == RH_F32 ? 4 : 2;
     __m256 acc[2][4];
-    for (int t = 0; t < nx; t++)
+    int32_t k = 0;
+    UNROLLED
+    for (int t = 0; t < nx; t++) {
+        UNROLLED
         for (int r = 0; r < nw; r++) acc[t][r] = _mm256_setzero_ps();
-    for (int32_t k = 0; k < cols; k += 8) {
-        __m256 row[4];
-        for (int r = 0; r < nw; r++) {
-            const uint8_t *at = w[r] + (size_t)k * size;
-            if (ahead && (size_t)k * size % 64 == 0) _mm_prefetch((const char *)((uintptr_t)at + ahead), _MM_HINT_T0);
-            row[r] = cols - k >= 8 ? floats8(at, type) : floats_left(at, type, cols - k);
-        }
-        for (int t = 0; t < nx; t++) {
-            __m256 xt = _mm256_loadu_ps(x + (size_t)t * ldx + k);
-            for (int r = 0; r < nw; r++) acc[t][r] = _mm256_fmadd_ps(xt, row[r], acc[t][r]);
-        }
     }
-    for (int t = 0; t < nx; t++)
+    for (; cols - k >= 8; k += 8) dots_step(acc, w, type, nw, x, ldx, nx, k, 0, ahead);
+    if (k < cols) dots_step(acc, w, type, nw, x, ldx, nx, k, cols - k, 0);
+    UNROLLED
+    for (int t = 0; t < nx; t++) {
+        UNROLLED
         for (int r = 0; r < nw; r++) out[(size_t)t * ldo + r] = sum8(acc[t][r]);
+    }
 }
 
 /* Rows that lie one after the other stream from memory, each from pages of its own: what runs ahead is the
@@ -58,27 +73,53 @@ static void dots(RH_DOTS_PARAMS)
     }
 }
 
-/* n <= 6 of them side by side, so that none waits for itself; each sum as in dots_tile. */
-INLINE void dots_at_tile(RH_DOTS_AT_PARAMS)
+INLINE void dots_at_step(__m256 acc[6], const uint8_t *const *w, rh_dtype type, const float *const *x, int n, bool same,
+                         int32_t k, int left)
 {
-    const size_t size = type == RH_F32 ? 4 : 2;
+    const size_t byte = (size_t)k * (type == RH_F32 ? 4 : 2);
+    __m256 row = _mm256_setzero_ps();
+    UNROLLED
+    for (int i = 0; i < n; i++) {
+        if (i == 0 || !same) row = left ? floats_left(w[i] + byte, type, left) : floats8(w[i] + byte, type);
+        acc[i] = _mm256_fmadd_ps(_mm256_loadu_ps(x[i] + k), row, acc[i]);
+    }
+}
+
+/* n <= 6 of them side by side, so that none waits for itself; each sum as in dots_tile. same: all of row w[0]. */
+INLINE void dots_at_tile(RH_DOTS_AT_PARAMS, bool same)
+{
     __m256 acc[6];
+    int32_t k = 0;
+    UNROLLED
     for (int i = 0; i < n; i++) acc[i] = _mm256_setzero_ps();
-    for (int32_t k = 0; k < cols; k += 8)
-        for (int i = 0; i < n; i++) {
-            const uint8_t *at = w[i] + (size_t)k * size;
-            __m256 row = cols - k >= 8 ? floats8(at, type) : floats_left(at, type, cols - k);
-            acc[i] = _mm256_fmadd_ps(_mm256_loadu_ps(x[i] + k), row, acc[i]);
-        }
+    for (; cols - k >= 8; k += 8) dots_at_step(acc, w, type, x, n, same, k, 0);
+    if (k < cols) dots_at_step(acc, w, type, x, n, same, k, cols - k);
+    UNROLLED
     for (int i = 0; i < n; i++) out[i] = sum8(acc[i]);
+}
+
+/* Of n products, how many (at most 6) from the first on are of one row; 1: the row changes at once. */
+INLINE int run_of(const uint8_t *const *w, int n)
+{
+    int m = 1;
+    while (m < n && m < 6 && w[m] == w[0]) m++;
+    return m;
 }
 
 INLINE void dots_at_of(RH_DOTS_AT_PARAMS)
 {
-    int i = 0;
-    for (; i + 6 <= n; i += 6) dots_at_tile(out + i, w + i, type, x + i, 6, cols);
-    for (; i + 3 <= n; i += 3) dots_at_tile(out + i, w + i, type, x + i, 3, cols);
-    for (; i < n; i++) dots_at_tile(out + i, w + i, type, x + i, 1, cols);
+    for (int i = 0, m; i < n; i += m, out += m, w += m, x += m) {
+        switch (m = run_of(w, n - i)) {
+        case 6: dots_at_tile(out, w, type, x, 6, cols, true); break;
+        case 5: dots_at_tile(out, w, type, x, 5, cols, true); break;
+        case 4: dots_at_tile(out, w, type, x, 4, cols, true); break;
+        case 3: dots_at_tile(out, w, type, x, 3, cols, true); break;
+        case 2: dots_at_tile(out, w, type, x, 2, cols, true); break;
+        default:
+            if (n - i >= 6) dots_at_tile(out, w, type, x, m = 6, cols, false);
+            else dots_at_tile(out, w, type, x, 1, cols, false);
+        }
+    }
 }
 
 static void dots_at(RH_DOTS_AT_PARAMS)

@@ -27,12 +27,12 @@
 
 enum {
     MIXED = 64,
-    TOKENS = 64,         /* a tile: codes in L1 or L2, and the inputs themselves in L2 */
+    TOKENS = 128,         /* a tile: codes in L1 or L2, and the inputs themselves in L2 */
     GROUP_FLOATS = 40960, /* of rows an item, so that they stay in L2 beside a tile */
     GROUP_PANELS = 4,    /* an item, at most */
     FEW = 8, FEW_PANELS = 16, /* inputs; panels an item for so few, for memory is the limit then */
     OPEN = RH_PANEL * TOKENS,
-    X_LEVELS = 63, W_LEVELS = 127, W_FOUR = 256 /* and four of w's sizes, unrounded */
+    X_LEVELS = 63, W_LEVELS = 127, W_EIGHT = 254 /* and eight of w of one sign, unrounded */
 };
 
 struct rh_screen {
@@ -67,29 +67,34 @@ static void mix(float *x, int32_t wide)
 
 typedef struct coded { double scale, norm, error; int32_t sum, squares; } coded; /* norm: of x */
 
-/* The largest size of four columns that a kernel adds up in 16 bits (cpu.h). */
-static float largest_four(const float *x, int32_t wide)
+/* The largest size of what is above 0, or below, of the eight columns that a kernel adds up in 16 bits (cpu.h). */
+static float largest_eight(const float *x, int32_t wide)
 {
     float most = 0;
-    for (int32_t j = 0; j < wide; j += 8)
+    for (int32_t j = 0; j < wide; j += 16)
         for (int32_t k = j; k < j + 4; k += 2) {
-            const float four = fabsf(x[k]) + fabsf(x[k + 1]) + fabsf(x[k + 4]) + fabsf(x[k + 5]);
-            most = four > most ? four : most;
+            float above = 0, below = 0;
+            for (int32_t i = k; i < j + 16; i += 4) {
+                above += (x[i] > 0 ? x[i] : 0) + (x[i + 1] > 0 ? x[i + 1] : 0);
+                below += (x[i] < 0 ? x[i] : 0) + (x[i + 1] < 0 ? x[i + 1] : 0);
+            }
+            most = above > most ? above : most;
+            most = -below > most ? -below : most;
         }
     return most;
 }
 
-/* x [wide], which is mixed, in codes -levels .. levels, any four of them within `four` (0: no matter): x = scale
+/* x [wide], which is mixed, in codes -levels .. levels, any eight of one sign within `eight` (0: no matter): x = scale
  * code + what error is the length of. Where float32 is at its ends, all codes are 0, and error is all of x or
  * infinite. */
-static coded code(int8_t *out, float *x, int32_t wide, int levels, int four)
+static coded code(int8_t *out, float *x, int32_t wide, int levels, int eight)
 {
     const float magic = 12582912.0f; /* 1.5 2^23: adding it rounds to whole numbers */
     float most = 0;
     mix(x, wide);
     for (int32_t j = 0; j < wide; j++) most = fabsf(x[j]) > most ? fabsf(x[j]) : most;
-    const float fours = four ? largest_four(x, wide) * (float)levels / (float)four : 0;
-    most = fours > most ? fours : most;
+    const float eights = eight ? largest_eight(x, wide) * (float)levels / (float)eight : 0;
+    most = eights > most ? eights : most;
     double all = 0, left = 0;
     for (int32_t j = 0; j < wide; j++) all += (double)x[j] * x[j];
     if (!(all < 1e72)) {
@@ -128,7 +133,7 @@ static void make_panel(void *job, int32_t panel, int thread)
     for (int32_t r = 0; r < RH_PANEL && panel * RH_PANEL + r < s->rows; r++) {
         memset(x + s->cols, 0, (size_t)(s->wide - s->cols) * sizeof *x);
         j->k->dequantize(x, s->data + (size_t)(panel * RH_PANEL + r) * s->row_bytes, s->type, s->cols);
-        const coded c = code(codes, x, s->wide, W_LEVELS, W_FOUR);
+        const coded c = code(codes, x, s->wide, W_LEVELS, W_EIGHT);
         for (int32_t k = 0; k < s->wide; k += 4) memcpy(to + k / 4 * 64 + 4 * r, codes + k, 4);
         p->scale[r] = (float)c.scale;
         p->offset[r] = 64 * c.sum;
@@ -226,25 +231,43 @@ typedef struct open_products {
     int n;
 } open_products;
 
+typedef struct place { uint8_t row, token; } place; /* in a tile */
+
+/* The bits of n masks, token after token; of most masks they are two at most, and those are written without asking. */
+static int places_of(place *out, const uint16_t *masks, int32_t n)
+{
+    int many = 0;
+    for (int32_t t = 0; t < n; t++) {
+        const uint8_t token = (uint8_t)t;
+        unsigned left = masks[t];
+        const int count = __builtin_popcount(left);
+        for (int i = 0; i < 2; i++, left &= left - 1)
+            out[many + i] = (place){ (uint8_t)__builtin_ctz(left | 1u << RH_PANEL), token };
+        for (int i = 2; i < count; i++, left &= left - 1) out[many + i] = (place){ (uint8_t)__builtin_ctz(left), token };
+        many += count;
+    }
+    return many;
+}
+
 /* Row by row, for a row's inputs then find it in L1. */
 static void list_open(open_products *o, const job *j, int32_t panel, int32_t t0, int32_t n, const uint16_t *masks)
 {
     const rh_screen *s = j->s;
-    uint8_t tokens[RH_PANEL][TOKENS];
-    int m[RH_PANEL] = { 0 };
-    for (int32_t t = 0; t < n; t++)
-        for (unsigned left = masks[t]; left; left &= left - 1) {
-            const int r = __builtin_ctz(left);
-            tokens[r][m[r]++] = (uint8_t)t;
-        }
-    for (int32_t r = 0; r < RH_PANEL && panel * RH_PANEL + r < s->rows; r++)
-        for (int i = 0; i < m[r]; i++, o->n++) {
-            o->row[o->n] = panel * RH_PANEL + r;
-            o->token[o->n] = t0 + tokens[r][i];
-            o->w[o->n] = s->data + (size_t)o->row[o->n] * s->row_bytes;
-            o->x[o->n] = j->x + (size_t)o->token[o->n] * j->ldx;
-            for (size_t at = 0; j->n <= FEW && at < s->row_bytes; at += 64) __builtin_prefetch(o->w[o->n] + at);
-        }
+    place places[OPEN + 2];
+    int next[RH_PANEL + 1] = { 0 };
+    const int many = places_of(places, masks, n);
+    for (int i = 0; i < many; i++) next[places[i].row + 1]++;
+    for (int r = 0; r < RH_PANEL; r++) next[r + 1] += next[r];
+    for (int i = 0; i < many; i++) {
+        const int at = o->n + next[places[i].row]++;
+        o->row[at] = panel * RH_PANEL + places[i].row;
+        o->token[at] = t0 + places[i].token;
+        o->w[at] = s->data + (size_t)o->row[at] * s->row_bytes;
+        o->x[at] = j->x + (size_t)o->token[at] * j->ldx;
+    }
+    for (int i = o->n; i < o->n + many && j->n <= FEW; i++)
+        for (size_t at = 0; at < s->row_bytes; at += 64) __builtin_prefetch(o->w[i] + at);
+    o->n += many;
 }
 
 /* What matmul gives. */
@@ -265,10 +288,10 @@ static void keep(found_list *list, const job *j, open_products *o)
 {
     close_open(o, j);
     list->computed += (size_t)o->n;
-    for (int i = 0; i < o->n && !list->failed; i++) {
-        if (o->p[i] < level_of(j->level, o->row[i], o->token[i])) continue;
-        if (!RH_GROW(list->items, list->capacity, list->n)) list->failed = true;
-        else list->items[list->n++] = (found){ o->token[i], o->row[i], o->p[i] };
+    if (!RH_GROW(list->items, list->capacity, list->n + (size_t)o->n)) list->failed = true;
+    for (int i = 0; i < o->n && !list->failed; i++) { /* nobody could foresee which: all are written, some again */
+        list->items[list->n] = (found){ o->token[i], o->row[i], o->p[i] };
+        list->n += !(o->p[i] < level_of(j->level, o->row[i], o->token[i]));
     }
     o->n = 0;
 }
@@ -278,9 +301,11 @@ static void tile(found_list *list, open_products *o, const job *j, int32_t panel
                  const float *gain)
 {
     const rh_screen *s = j->s;
+    const int32_t rows = s->rows - panel * RH_PANEL; /* without those that fill the last panel */
     uint16_t masks[TOKENS];
     j->k->screen(masks, s->codes + (size_t)panel * RH_PANEL * (size_t)s->wide, &s->panels[panel], base, gain,
                  j->u + (size_t)t0 * (size_t)s->wide, j->facts + t0, j->floor + t0, n, s->wide);
+    for (int32_t t = 0; t < n && rows < RH_PANEL; t++) masks[t] &= (uint16_t)((1u << rows) - 1);
     if (o->n + RH_PANEL * n > OPEN) keep(list, j, o);
     list_open(o, j, panel, t0, n, masks);
 }

@@ -1,10 +1,7 @@
-/* The screen's panels, AVX2; twin in kernel_generic.c. The pairs of two vpmaddubsw, at most 127 * 258 together,
- * fit 16 bits (cpu.h): one vpmaddwd widens for both. */
-#include <immintrin.h>
-
+/* The screen's panels, AVX2; twin in kernel_generic.c. The pairs of four vpmaddubsw, at most 127 * 258 together,
+ * fit 16 bits (cpu.h): one vpmaddwd widens for all of them. */
+#include "kernels/cpu/avx2.h"
 #include "kernels/cpu/cpu.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 INLINE __m256i four(const uint8_t *u)
 {
@@ -26,24 +23,34 @@ INLINE unsigned above(__m256i sum, const rh_screen_panel *p, const float *base, 
     return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(most, level, _CMP_NLT_UQ)) << r;
 }
 
+/* Products of columns k .. k + 15 of rows 0 .. 7 and 8 .. 15 with u, by twos. */
+INLINE void sixteen(__m256i sum[2], const int8_t *codes, const uint8_t *u)
+{
+    __m256i pairs[2];
+    UNROLLED
+    for (int i = 0; i < 4; i++) {
+        const __m256i x = four(u + 4 * i);
+        UNROLLED
+        for (int h = 0; h < 2; h++) {
+            const __m256i p = _mm256_maddubs_epi16(x, _mm256_loadu_si256((const void *)(codes + 64 * i + 32 * h)));
+            pairs[h] = i ? _mm256_add_epi16(pairs[h], p) : p;
+        }
+    }
+    UNROLLED
+    for (int h = 0; h < 2; h++) sum[h] = _mm256_add_epi32(sum[h], _mm256_madd_epi16(pairs[h], _mm256_set1_epi16(1)));
+}
+
 INLINE void tile(uint16_t *out, const int8_t *codes, const rh_screen_panel *p, const float *base, const float *gain,
                  const uint8_t *u, const rh_screen_x *x, const float *floor, int n, int32_t wide)
 {
-    const __m256i one = _mm256_set1_epi16(1);
     __m256i sum[4][2];
+    UNROLLED
     for (int t = 0; t < n; t++) sum[t][0] = sum[t][1] = _mm256_setzero_si256();
-    for (int32_t k = 0; k < wide; k += 8, codes += 128) {
-        __m256i w[4];
-        for (int i = 0; i < 4; i++) w[i] = _mm256_loadu_si256((const void *)(codes + 32 * i));
-        for (int t = 0; t < n; t++) {
-            const uint8_t *at = u + (size_t)t * (size_t)wide + k;
-            __m256i a = four(at), b = four(at + 4);
-            for (int h = 0; h < 2; h++) {
-                __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a, w[h]), _mm256_maddubs_epi16(b, w[2 + h]));
-                sum[t][h] = _mm256_add_epi32(sum[t][h], _mm256_madd_epi16(pairs, one));
-            }
-        }
+    for (int32_t k = 0; k < wide; k += 16, codes += 256) {
+        UNROLLED
+        for (int t = 0; t < n; t++) sixteen(sum[t], codes, u + (size_t)t * (size_t)wide + k);
     }
+    UNROLLED
     for (int t = 0; t < n; t++)
         out[t] = (uint16_t)(above(sum[t][0], p, base, gain, x[t], floor[t], 0) |
                             above(sum[t][1], p, base, gain, x[t], floor[t], 1));
