@@ -23,6 +23,10 @@ void rh_sae_layout_give_back(rh_sae_layout *l, const rh_sae *s); /* NULL is fine
 rh_status rh_sae_layout_screen(rh_sae_layout *l, const rh_sae *s, rh_error *err);  /* all but encoder is there afterwards */
 rh_status rh_sae_layout_encoder(rh_sae_layout *l, const rh_sae *s, rh_error *err);
 
+/* Which of a row's products are its k largest: those not worse than the least, or all; enough: unless the screen kept
+ * some back. */
+typedef struct rh_topk_cut { rh_best least; bool all, enough; } rh_topk_cut;
+
 struct rh_sae_coder {
     const rh_sae *s;
     rh_backend *be;
@@ -46,7 +50,9 @@ struct rh_sae_coder {
     float *skipped;         /* [block, d_out] */
     float *row;             /* [d_out] of W_dec */
     double *sum;            /* [d_out] */
-    rh_best *best;      /* [k], or [layout->rank] if that is more: a heap, the least on top */
+    rh_best *best;          /* [threads][heap]: heaps, the least on top */
+    int32_t heap;           /* k, or layout->rank if that is more */
+    rh_topk_cut *cuts;      /* [block] of topk through the screen, or NULL */
 };
 
 /* Filling a set, row by row: begin before a row's first feature, a->n++ after its last. */

@@ -233,18 +233,18 @@ typedef struct open_products {
 
 typedef struct place { uint8_t row, token; } place; /* in a tile */
 
-/* The bits of n masks, token after token; of most masks they are two at most, and those are written without asking. */
+/* The bits of n masks, token after token; most masks have two at most, and those are written without asking. */
 static int places_of(place *out, const uint16_t *masks, int32_t n)
 {
     int many = 0;
     for (int32_t t = 0; t < n; t++) {
         const uint8_t token = (uint8_t)t;
-        unsigned left = masks[t];
-        const int count = __builtin_popcount(left);
-        for (int i = 0; i < 2; i++, left &= left - 1)
-            out[many + i] = (place){ (uint8_t)__builtin_ctz(left | 1u << RH_PANEL), token };
-        for (int i = 2; i < count; i++, left &= left - 1) out[many + i] = (place){ (uint8_t)__builtin_ctz(left), token };
-        many += count;
+        const unsigned first = masks[t], second = first & (first - 1);
+        unsigned left = second & (second - 1);
+        out[many] = (place){ (uint8_t)__builtin_ctz(first | 1u << RH_PANEL), token };
+        out[many + 1] = (place){ (uint8_t)__builtin_ctz(second | 1u << RH_PANEL), token };
+        many += (first != 0) + (second != 0);
+        for (; left; left &= left - 1) out[many++] = (place){ (uint8_t)__builtin_ctz(left), token };
     }
     return many;
 }
