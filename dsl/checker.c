@@ -211,7 +211,7 @@ static bool check_name(rh_checker *c, rh_expr *e, rh_operand *out)
         if (d)
             rh_diag_hint(d, "%s", f->usage);
         else
-            rh_unknown_name(c->scope, e->name, e->name_range, c->diags);
+            rh_unknown_name(c->scope, e, c->diags);
         return false;
     }
     const rh_binding *b = &c->scope->items[found];

@@ -52,7 +52,7 @@ static rh_binding *find_sae(rh_checker *c, const rh_expr *e)
     int32_t found = rh_scope_find(c->scope, e->name);
     rh_binding *b = found < 0 ? NULL : &c->scope->items[found];
     if (!b) {
-        rh_unknown_name(c->scope, e->name, e->name_range, c->diags);
+        rh_unknown_name(c->scope, e, c->diags);
         return NULL;
     }
     if (b->statement->kind == RH_ST_SAE) return b;

@@ -69,15 +69,19 @@ void rh_scope_free(rh_scope *s)
     *s = (rh_scope){0};
 }
 
-void rh_unknown_name(const rh_scope *s, rh_slice name, rh_range at, rh_diags *diags)
+void rh_unknown_name(const rh_scope *s, const rh_expr *e, rh_diags *diags)
 {
+    const rh_slice name = e->name;
+    const int shown = name.len > 60 ? 60 : (int)name.len;
     rh_nearest near = rh_nearest_to(name.text, name.len);
     for (size_t i = 0; i < s->n; i++) rh_nearest_try(&near, s->items[i].name.text, s->items[i].name.len);
-    rh_diag *d = rh_diag_add(diags, RH_ENAME, at, "unknown name '%.*s'", name.len > 60 ? 60 : (int)name.len, name.text);
+    rh_diag *d = rh_diag_add(diags, RH_ENAME, e->name_range, "unknown name '%.*s'", shown, name.text);
     if (near.best)
         rh_diag_hint(d, "did you mean %.*s?", (int)near.best_len, near.best);
+    else if (e->kind == RH_EXPR_INDEX)
+        rh_diag_hint(d, "name an SAE in a book: sae %.*s = \"FOLDER\"", shown, name.text);
     else
-        rh_diag_hint(d, "bind it in a book: let %.*s = dim(\"pairs.csv\")", name.len > 60 ? 60 : (int)name.len, name.text);
+        rh_diag_hint(d, "bind it in a book: let %.*s = dim(\"pairs.csv\")", shown, name.text);
 }
 
 /* ---- who mentions whom ---------------------------------------------------------------------- */

@@ -31,8 +31,8 @@ rh_status rh_scope_bind(rh_scope *s, rh_statement *statement, rh_diags *diags);
 int32_t rh_scope_find(const rh_scope *s, rh_slice name); /* -1: not bound */
 void rh_scope_free(rh_scope *s);
 
-/* "unknown name 'x'" with the nearest bound one. */
-void rh_unknown_name(const rh_scope *s, rh_slice name, rh_range at, rh_diags *diags);
+/* "unknown name 'x'", of a name or an SAE's features, with the nearest bound one. */
+void rh_unknown_name(const rh_scope *s, const rh_expr *e, rh_diags *diags);
 
 /* order [s->n]: each binding after those it mentions, in an array the caller frees. Cycles are
  * printed, and their members marked. */
