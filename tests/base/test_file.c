@@ -14,23 +14,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "support/scratch.h"
-
-static scratch dir;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_open(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_close(&dir);
-    return 0;
-}
+#include "support/scratch_dir.h"
 
 static void assert_content(const char *path, const char *expected)
 {
@@ -306,5 +290,5 @@ int main(void)
         cmocka_unit_test(survives_full_disk), cmocka_unit_test(joins_paths),
         cmocka_unit_test(makes_folders), cmocka_unit_test(hashes),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -9,23 +9,7 @@
 
 #include "engine/files/gguf.h"
 #include "make.h"
-#include "support/scratch.h"
-
-static scratch dir;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_open(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_close(&dir);
-    return 0;
-}
+#include "support/scratch_dir.h"
 
 static rh_gguf *open_bytes(rh_str *s)
 {
@@ -441,5 +425,5 @@ int main(void)
         cmocka_unit_test(indexes_a_large_vocabulary),
         cmocka_unit_test(takes_variants),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

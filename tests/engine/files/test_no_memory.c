@@ -13,23 +13,7 @@
 #include "engine/files/vectorfile.h"
 #include "make.h"
 #include "support/alloc_fail.h"
-#include "support/scratch.h"
-
-static scratch dir;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_open(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_close(&dir);
-    return 0;
-}
+#include "support/scratch_dir.h"
 
 static rh_status read_gguf(void *path, rh_error *err)
 {
@@ -126,5 +110,5 @@ static void writers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(readers), cmocka_unit_test(writers) };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

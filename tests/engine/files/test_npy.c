@@ -9,23 +9,7 @@
 
 #include "engine/files/npy.h"
 #include "make.h"
-#include "support/scratch.h"
-
-static scratch dir;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_open(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_close(&dir);
-    return 0;
-}
+#include "support/scratch_dir.h"
 
 static void reads_headers(void **state)
 {
@@ -191,5 +175,5 @@ int main(void)
         cmocka_unit_test(reads_items),
         cmocka_unit_test(writes_what_it_reads),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

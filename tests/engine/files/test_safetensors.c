@@ -10,23 +10,7 @@
 
 #include "engine/files/safetensors.h"
 #include "make.h"
-#include "support/scratch.h"
-
-static scratch dir;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_open(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_close(&dir);
-    return 0;
-}
+#include "support/scratch_dir.h"
 
 /* One tensor "t" F32 [2] and what else the case needs. */
 #define T "\"t\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}"
@@ -372,5 +356,5 @@ int main(void)
         cmocka_unit_test(reads_tiny_models), cmocka_unit_test(writes_what_it_reads),
         cmocka_unit_test(refuses_to_write), cmocka_unit_test(keeps_the_old_file),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -12,23 +12,7 @@
 #include "engine/files/safetensors.h"
 #include "engine/files/vectorfile.h"
 #include "make.h"
-#include "support/scratch.h"
-
-static scratch dir;
-
-static int setup(void **state)
-{
-    (void)state;
-    scratch_open(&dir);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_close(&dir);
-    return 0;
-}
+#include "support/scratch_dir.h"
 
 /* ---- reading safetensors ------------------------------------------------------------------ */
 
@@ -389,5 +373,5 @@ int main(void)
         cmocka_unit_test(knows_kinds_by_name), cmocka_unit_test(writes),
         cmocka_unit_test(keeps_the_old_file),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
