@@ -56,7 +56,7 @@ typedef struct rh_xblock {
 #define RH_DOTS_PARAMS                                                                             \
     float *out, size_t ldo, const uint8_t *const *w, rh_dtype type, int nw, const float *x, size_t ldx, int nx, int32_t cols
 
-/* 16 rows of a screen: codes of 8 bits, and what bounds the error of a product with them (screen.c). */
+/* 16 rows of a screen: codes of 8 bits, and what bounds the error of a product with them (screen_codes.c). */
 typedef struct rh_screen_panel {
     float scale[RH_PANEL];      /* a row is about scale * code */
     int32_t offset[RH_PANEL];   /* 64 times the sum of its codes */
