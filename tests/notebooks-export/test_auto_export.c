@@ -14,8 +14,12 @@
 
 enum { N = 3 };
 
-static rh_auto_report fabricate(rh_auto_setting settings[N], rh_auto_test tests[3], char **texts)
+/* In static storage, made anew by each call. */
+static rh_auto_report fabricate(void)
 {
+    static rh_auto_setting settings[N];
+    static rh_auto_test tests[3];
+    static char *texts[3];
     static char prompt[] = "Say \"something\".", hostile[] = "San \x1b[31mFrancisco\xff, \"<&>\"";
     static char model[] = "smol<lm>", expression[] = "sf & rain", target[] = "San Francisco", labels[3][12] = {"unsteered", "steered", "random 1"};
     static char *prompts[] = {prompt};
@@ -50,10 +54,7 @@ static void lacks(const rh_str *s, const char *what)
 static void text(void **state)
 {
     (void)state;
-    rh_auto_setting settings[N];
-    rh_auto_test tests[3];
-    char *texts[3];
-    rh_auto_report r = fabricate(settings, tests, texts);
+    rh_auto_report r = fabricate();
     static const rh_terminal t = {.width = 100, .unicode = true};
     rh_str s = {0};
     assert_int_equal(rh_export_auto_text(&s, &r, &t, NULL), RH_OK);
@@ -80,10 +81,7 @@ static void text(void **state)
 static void json(void **state)
 {
     (void)state;
-    rh_auto_setting settings[N];
-    rh_auto_test tests[3];
-    char *texts[3];
-    rh_auto_report r = fabricate(settings, tests, texts);
+    rh_auto_report r = fabricate();
     rh_str s = {0};
     json_t *o = NULL;
     assert_int_equal(rh_export_auto_json(&s, &r, NULL), RH_OK);
@@ -101,10 +99,7 @@ static void json(void **state)
 static void csv(void **state)
 {
     (void)state;
-    rh_auto_setting settings[N];
-    rh_auto_test tests[3];
-    char *texts[3];
-    rh_auto_report r = fabricate(settings, tests, texts);
+    rh_auto_report r = fabricate();
     rh_str s = {0};
     assert_int_equal(rh_export_auto_csv(&s, &r, NULL), RH_OK);
     has(&s, "\r\n11,1.5,0.3,4,1,0,1,3,2,0,0.4,0.8,1,1,1,\"");
@@ -117,10 +112,7 @@ static void csv(void **state)
 static void picture(void **state)
 {
     (void)state;
-    rh_auto_setting settings[N];
-    rh_auto_test tests[3];
-    char *texts[3];
-    rh_auto_report r = fabricate(settings, tests, texts);
+    rh_auto_report r = fabricate();
     rh_str s = {0};
     assert_int_equal(rh_export_auto_svg(&s, &r, NULL), RH_OK);
     has(&s, "smol&lt;lm&gt;: steering with sf &amp; rain, 3 settings");

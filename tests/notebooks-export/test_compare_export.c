@@ -9,27 +9,10 @@
 #include "base/json.h"
 #include "base/utf8.h"
 #include "fabricate_compare.h"
+#include "lines.h"
 #include "notebooks-export/compare_export.h"
 
 enum { N = FABRICATED_VECTORS };
-
-static int count(const char *text, const char *what)
-{
-    int n = 0;
-    for (const char *at = text; (at = strstr(at, what)); at += strlen(what)) n++;
-    return n;
-}
-
-static void check_lines(const rh_str *s, int width, bool unicode)
-{
-    assert_int_equal(rh_utf8_valid(s->data, s->len), s->len);
-    for (const char *line = s->data; *line;) {
-        size_t n = strcspn(line, "\n");
-        if (rh_utf8_width(line, n) > width) fail_msg("%d columns of %d: %.*s", rh_utf8_width(line, n), width, (int)n, line);
-        for (size_t i = 0; i < n; i++) assert_true((unsigned char)line[i] >= 0x20 && (unicode || (unsigned char)line[i] < 0x80));
-        line += n + (line[n] == '\n');
-    }
-}
 
 static void text(void **state)
 {
@@ -45,11 +28,11 @@ static void text(void **state)
             assert_non_null(strstr(s.data, "46 runs a prompt in 1.2 s"));
             assert_null(strstr(s.data, "nan"));
             /* The first, the middle and the last layer; each pair once, however many columns have room. */
-            assert_int_equal(count(s.data, "effects at layer"), 3);
-            assert_int_equal(count(s.data, "crosstalk at layer"), 3);
+            assert_int_equal(occurrences(s.data, "effects at layer"), 3);
+            assert_int_equal(occurrences(s.data, "crosstalk at layer"), 3);
             assert_null(strstr(s.data, "effects at layer 24"));
-            assert_int_equal(count(s.data, "1+2 cos"), 1);
-            assert_int_equal(count(s.data, "8+9 cos"), 1);
+            assert_int_equal(occurrences(s.data, "1+2 cos"), 1);
+            assert_int_equal(occurrences(s.data, "8+9 cos"), 1);
             rh_str_free(&s);
         }
 }
@@ -65,7 +48,7 @@ static void last_token(void **state)
     r.n_layers = 1;
     assert_int_equal(rh_export_compare_text(&s, &r, &t, NULL), RH_OK);
     assert_non_null(strstr(s.data, "on 1 prompts, the last token of each\n"));
-    assert_int_equal(count(s.data, "effects at layer"), 1);
+    assert_int_equal(occurrences(s.data, "effects at layer"), 1);
     rh_str_free(&s);
 }
 

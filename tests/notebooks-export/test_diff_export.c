@@ -11,6 +11,7 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "lines.h"
 #include "notebooks-export/chart.h"
 #include "notebooks-export/export.h"
 
@@ -136,13 +137,6 @@ static void json_has_everything(void **state)
     json_decref(o);
 }
 
-static int count(const char *text, const char *what)
-{
-    int n = 0;
-    for (const char *at = text; (at = strstr(at, what)); at += strlen(what)) n++;
-    return n;
-}
-
 static void picture(void **state)
 {
     (void)state;
@@ -152,9 +146,9 @@ static void picture(void **state)
         assert_int_equal(rh_export_diff_svg(&out, &r, NULL), RH_OK);
         assert_int_equal(rh_utf8_valid(out.data, out.len), out.len);
         assert_true(strncmp(out.data, "<svg ", 5) == 0 && strcmp(out.data + out.len - 7, "</svg>\n") == 0);
-        assert_int_equal(count(out.data, "<path"), 2 * POSITIONS); /* and the permuted ones */
-        assert_int_equal(count(out.data, "<circle"), hostile ? 0 : LAYERS * POSITIONS);
-        assert_int_equal(count(out.data, "stroke='#ddd'"), !hostile); /* the recommended layer */
+        assert_int_equal(occurrences(out.data, "<path"), 2 * POSITIONS); /* and the permuted ones */
+        assert_int_equal(occurrences(out.data, "<circle"), hostile ? 0 : LAYERS * POSITIONS);
+        assert_int_equal(occurrences(out.data, "stroke='#ddd'"), !hostile); /* the recommended layer */
         assert_null(strstr(out.data, "nan"));
         assert_null(strstr(out.data, "inf"));
         assert_null(strstr(out.data, "a<b>"));

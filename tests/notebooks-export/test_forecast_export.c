@@ -8,20 +8,9 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/utf8.h"
 #include "fabricate_forecast.h"
+#include "lines.h"
 #include "notebooks-export/forecast_export.h"
-
-static void check_lines(const rh_str *s, int width, bool unicode)
-{
-    assert_int_equal(rh_utf8_valid(s->data, s->len), s->len);
-    for (const char *line = s->data; *line;) {
-        size_t n = strcspn(line, "\n");
-        if (rh_utf8_width(line, n) > width) fail_msg("%d columns of %d: %.*s", rh_utf8_width(line, n), width, (int)n, line);
-        for (size_t i = 0; i < n; i++) assert_true((unsigned char)line[i] >= 0x20 && (unicode || (unsigned char)line[i] < 0x80));
-        line += n + (line[n] == '\n');
-    }
-}
 
 static void text(void **state)
 {

@@ -14,6 +14,8 @@
 #include "stage.h"
 #include "training.h"
 
+enum { TOPK, JUMPRELU, TOPK_BF16, KINDS }; /* the last: with products in bf16 */
+
 /* ---- runs ------------------------------------------------------------------------------------------ */
 
 typedef struct stops { int64_t at; bool reading; double first, last; int calls; } stops;
@@ -70,11 +72,11 @@ static void resumed(void **state)
 {
     (void)state;
     rh_model *m = stage_small_model("words-bos.gguf");
-    for (int kind = 0; kind < 3; kind++) { /* topk, jumprelu, topk with products in bf16 */
+    for (int kind = 0; kind < KINDS; kind++) {
         training x, y;
-        training_open(&x, kind == 1);
-        training_open(&y, kind == 1);
-        x.t.bf16 = y.t.bf16 = kind == 2;
+        training_open(&x, kind == JUMPRELU);
+        training_open(&y, kind == JUMPRELU);
+        x.t.bf16 = y.t.bf16 = kind == TOPK_BF16;
         rh_sae *whole = train(m, &x);
         stopped(m, &y, (stops){.reading = true}, false);
         stopped(m, &y, (stops){.at = 32 * 7}, true);
@@ -95,53 +97,73 @@ static void resumed(void **state)
     rh_model_free(m);
 }
 
+/* Long enough to learn all there is: what was learned is then what is measured. */
+static rh_sae *learned(rh_sae_progress *last, const rh_model *m, training *x, int kind)
+{
+    rh_sae *s = NULL;
+    stops all = {0};
+    training_open(x, kind == JUMPRELU);
+    x->t.checkpoint = NULL;
+    x->t.bf16 = kind == TOPK_BF16;
+    x->t.tokens = 32 * 250;
+    x->t.buffer = 4000;
+    assert_int_equal(rh_sae_train(&s, last, m, &x->t, until, &all, NULL), RH_OK);
+    if (!(all.last < 0.6 * all.first)) fail_msg("the fvu fell from %g to %g", all.first, all.last);
+    assert_true(kind == JUMPRELU ? fabs(last->l0 - 4) < 1.5 : last->l0 <= 4);
+    return s;
+}
+
+/* Through a folder, which is gone afterwards. */
+static rh_sae *through_file(training *x, const rh_sae *s)
+{
+    rh_sae *read = NULL;
+    char folder[600];
+    snprintf(folder, sizeof folder, "%s", scratch_path(&x->dir, "sae"));
+    assert_int_equal(rh_sae_write(folder, s, NULL), RH_OK);
+    assert_int_equal(rh_sae_open(&read, folder, RH_SAE_ENCODE, NULL), RH_OK);
+    unlink(scratch_path(&x->dir, "sae/cfg.json"));
+    unlink(scratch_path(&x->dir, "sae/sae_weights.safetensors"));
+    rmdir(folder);
+    return read;
+}
+
+static rh_sae_fit measured(const rh_model *m, const rh_sae *s, const rh_id_text *texts, int32_t n)
+{
+    rh_sae_fit fit;
+    assert_int_equal(rh_sae_measure(&fit, m, s, 1, RH_RESID_POST, texts, n, NULL, NULL, NULL), RH_OK);
+    return fit;
+}
+
 /* What is handed back works on the states themselves, and goes through a file unchanged. */
 static void fits(void **state)
 {
     (void)state;
     static const int32_t ids[] = {1, 40, 50, 60, 70, 80, 45, 55};
+    static const rh_id_text few = {ids, 8};
     rh_model *m = stage_small_model("words-bos.gguf");
-    for (int kind = 0; kind < 3; kind++) {
-        const bool jumprelu = kind == 1;
+    for (int kind = 0; kind < KINDS; kind++) {
         training x;
-        rh_sae *trained = NULL, *read = NULL;
         rh_sae_progress last;
-        rh_sae_fit fit, again;
-        stops s = {0};
-        training_open(&x, jumprelu);
-        x.t.checkpoint = NULL;
-        x.t.bf16 = kind == 2;
-        x.t.tokens = 32 * 250;
-        x.t.buffer = 4000; /* all there is: what was learned is what is measured */
-        assert_int_equal(rh_sae_train(&trained, &last, m, &x.t, until, &s, NULL), RH_OK);
-        if (!(s.last < 0.6 * s.first)) fail_msg("the fvu fell from %g to %g", s.first, s.last);
-        assert_true(jumprelu ? fabs(last.l0 - 4) < 1.5 : last.l0 <= 4);
         rh_state_source *source = NULL;
         const rh_id_text *texts;
         int32_t n;
         bool ended;
+        rh_sae *trained = learned(&last, m, &x, kind);
         assert_int_equal(rh_state_source_new(&source, m, 1, RH_RESID_POST, x.paths, 2, 16, NULL), RH_OK);
         assert_int_equal(rh_state_source_texts(&texts, &n, &ended, source, NULL), RH_OK);
         if (!(n > 10 && texts[0].n == 16 && texts[0].ids[0] == rh_tokenizer_bos(m->tokenizer))) fail_msg("%d texts, the first of %d, from %d", n, texts[0].n, texts[0].ids[0]);
-        assert_int_equal(rh_sae_measure(&fit, m, trained, 1, RH_RESID_POST, texts, n, NULL, NULL, NULL), RH_OK);
+        const rh_sae_fit fit = measured(m, trained, texts, n);
         if (fabs(fit.fvu - last.fvu) > 0.25 * last.fvu) fail_msg("fvu %g in training, %g of what came out", last.fvu, fit.fvu);
-        char folder[600];
-        snprintf(folder, sizeof folder, "%s", scratch_path(&x.dir, "sae"));
-        assert_int_equal(rh_sae_write(folder, trained, NULL), RH_OK);
-        assert_int_equal(rh_sae_open(&read, folder, RH_SAE_ENCODE, NULL), RH_OK);
+        rh_sae *read = through_file(&x, trained);
         assert_true(same(trained, read));
         const rh_sae_facts *f = rh_sae_about(read);
-        assert_true(f->layer == 1 && f->hook == RH_RESID_POST && f->kind == (jumprelu ? RH_SAE_JUMPRELU : RH_SAE_TOPK) && f->prepend_bos == 1);
-        assert_int_equal(rh_sae_measure(&again, m, read, 1, RH_RESID_POST, texts, n, NULL, NULL, NULL), RH_OK);
+        assert_true(f->layer == 1 && f->hook == RH_RESID_POST && f->kind == (kind == JUMPRELU ? RH_SAE_JUMPRELU : RH_SAE_TOPK) && f->prepend_bos == 1);
+        const rh_sae_fit again = measured(m, read, texts, n);
         assert_true(again.fvu == fit.fvu && again.l0 == fit.l0);
-        const rh_id_text few = {ids, 8};
-        assert_int_equal(rh_sae_measure(&again, m, read, 1, RH_RESID_POST, &few, 1, NULL, NULL, NULL), RH_OK);
+        measured(m, read, &few, 1);
         rh_state_source_free(source);
         rh_sae_free(read);
         rh_sae_free(trained);
-        unlink(scratch_path(&x.dir, "sae/cfg.json"));
-        unlink(scratch_path(&x.dir, "sae/sae_weights.safetensors"));
-        rmdir(folder);
         training_close(&x);
     }
     rh_model_free(m);
