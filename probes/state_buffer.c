@@ -37,57 +37,73 @@ int64_t rh_state_buffer_bytes(int32_t d, int32_t rows) { return (int64_t)rows * 
 
 /* ---- what rows are like ------------------------------------------------------------------------ */
 
-/* The mean of rows [n, d], and √d over the mean distance from it, of rows but for a few a hundred times larger (models
- * keep such), which must not shrink the others. */
+/* Models keep states a hundred times longer than the others, at a token of ten thousand: they say nothing of mean and scale. */
+typedef struct typical {
+    double *mean;  /* [d] */
+    float *norm;   /* [n] distances from it */
+    double length; /* their mean, outliers left out */
+} typical;
+
+/* Rows closer than `limit` to the mean so far make the new one. */
+static void look_again(typical *y, const float *x, int32_t n, size_t d, double limit)
+{
+    int32_t near = 0;
+    for (size_t j = 0; j < d; j++) y->mean[j] = 0;
+    for (int32_t t = 0; t < n; t++) {
+        if (y->norm[t] >= limit) continue;
+        near++;
+        for (size_t j = 0; j < d; j++) y->mean[j] += x[(size_t)t * d + j];
+    }
+    for (size_t j = 0; j < d; j++) y->mean[j] /= near;
+    y->length = 0;
+    for (int32_t t = 0; t < n; t++) {
+        double square = 0;
+        const bool is_near = y->norm[t] < limit;
+        for (size_t j = 0; j < d; j++) square += pow(x[(size_t)t * d + j] - y->mean[j], 2);
+        y->norm[t] = (float)sqrt(square);
+        if (is_near) y->length += sqrt(square) / near;
+    }
+}
+
+/* Mean and scale by what rows [n, d] are like, but for those that lie ten times as far out as the others. */
 static rh_status settle(rh_state_buffer *b, const float *x, int32_t n, rh_error *err)
 {
+    enum { ROUNDS = 4, FAR_OUT = 10 };
     const size_t d = (size_t)b->d;
-    double *mean = rh_calloc(d, sizeof *mean);
-    float *norm = rh_calloc((size_t)n, sizeof *norm);
-    double sum = 0, square = 0;
-    if (!mean || !norm) {
-        free(mean);
-        free(norm);
-        return rh_fail_nomem(err);
-    }
-    for (int32_t t = 0; t < n; t++)
-        for (size_t j = 0; j < d; j++) mean[j] += x[(size_t)t * d + j] / (double)n;
-    for (int32_t t = 0; t < n; t++) {
-        square = 0;
-        for (size_t j = 0; j < d; j++) square += pow(x[(size_t)t * d + j] - mean[j], 2);
-        norm[t] = (float)sqrt(square);
-        sum += sqrt(square) / n;
-    }
-    /* the mean norm of those below ten times the mean so far, three times over: outliers drop out */
-    for (int round = 0; round < 3; round++) {
-        double kept = 0;
-        int32_t count = 0;
-        for (int32_t t = 0; t < n; t++)
-            if (norm[t] < 10 * sum) {
-                kept += norm[t];
-                count++;
-            }
-        if (count) sum = kept / count;
-    }
-    for (size_t j = 0; j < d; j++) b->mean[j] = (float)mean[j];
-    b->scale = sqrt((double)b->d) / sum;
-    free(mean);
-    free(norm);
-    if (!(sum > 0)) return rh_fail(err, RH_EVALUE, "all states are alike: there is nothing to learn");
-    return RH_OK;
+    typical y = {.mean = rh_calloc(d, sizeof *y.mean), .norm = rh_calloc((size_t)n, sizeof *y.norm)};
+    rh_status status = y.mean && y.norm ? RH_OK : rh_fail_nomem(err);
+    for (int round = 0; !status && round < ROUNDS && (!round || y.length > 0); round++)
+        look_again(&y, x, n, d, round ? FAR_OUT * y.length : INFINITY);
+    if (!status && !(y.length > 0)) status = rh_fail(err, RH_EVALUE, "all states are alike: there is nothing to learn");
+    for (size_t j = 0; !status && j < d; j++) b->mean[j] = (float)y.mean[j];
+    if (!status) b->scale = sqrt((double)b->d) / y.length;
+    free(y.mean);
+    free(y.norm);
+    return status;
 }
 
 /* ---- filling -------------------------------------------------------------------------------------- */
 
-static void put(rh_state_buffer *b, const rh_state_rows *r)
+/* to [d] = bf16 of (x - mean) scale, no longer than LONGEST √d. */
+static void put(uint16_t *to, const rh_state_buffer *b, const float *x)
 {
     const size_t d = (size_t)b->d;
+    const double longest = RH_STATE_LONGEST * sqrt((double)b->d);
+    double square = 0, scale = b->scale;
+    for (size_t j = 0; j < d; j++) square += pow((x[j] - b->mean[j]) * b->scale, 2);
+    if (square > longest * longest) scale *= longest / sqrt(square);
+    for (size_t j = 0; j < d; j++) to[j] = rh_f32_to_bf16((float)((x[j] - b->mean[j]) * scale));
+}
+
+rh_status rh_state_buffer_add(rh_state_buffer *b, const rh_state_rows *r, rh_error *err)
+{
+    if (b->scale == 0) RH_TRY(settle(b, r->x, r->n, err));
     for (int32_t t = 0; t < r->n; t++) {
-        uint16_t *to = b->z + (size_t)b->oldest * d;
-        for (size_t j = 0; j < d; j++) to[j] = rh_f32_to_bf16((float)((r->x[(size_t)t * d + j] - b->mean[j]) * b->scale));
+        put(b->z + (size_t)b->oldest * (size_t)b->d, b, r->x + (size_t)t * (size_t)b->d);
         b->oldest = (b->oldest + 1) % b->rows;
         if (b->filled < b->rows) b->filled++;
     }
+    return RH_OK;
 }
 
 /* Until `wanted` rows have come, or, the first time, the files are at their end. */
@@ -97,8 +113,7 @@ static rh_status fill(rh_state_buffer *b, rh_state_source *s, int64_t wanted, rh
     for (int64_t come = 0; come < wanted && !ended;) {
         rh_state_rows rows;
         RH_TRY(rh_state_source_next(&rows, &ended, s, err));
-        if (!b->filled && !come) RH_TRY(settle(b, rows.x, rows.n, err));
-        put(b, &rows);
+        RH_TRY(rh_state_buffer_add(b, &rows, err));
         come += rows.n;
         if (b->pass) ended = false;
         if (go_on && !go_on(data, come, wanted)) return rh_fail(err, RH_ECANCELLED, "interrupted");

@@ -268,6 +268,36 @@ static void drawn(void **state)
     rh_model_free(m);
 }
 
+/* Mean and scale are those of the other rows, and what is far out keeps its direction, not its length. */
+static void far_out(void **state)
+{
+    (void)state;
+    enum { ROWS = 600, D = 16, FAR = 7 };
+    static float x[ROWS * D], z[ROWS * D];
+    rh_state_buffer *b = NULL;
+    for (int i = 0; i < ROWS * D; i++) x[i] = (float)(3 * rh_random_normal(5, 0, (uint64_t)i)) + (i % D == 2 ? 40 : 0);
+    for (int j = 0; j < D; j++) x[FAR * D + j] *= 3000;
+    const rh_state_rows rows = {.x = x, .n = ROWS};
+    assert_int_equal(rh_state_buffer_new(&b, D, ROWS + 1, 1, 3, NULL), RH_OK);
+    assert_int_equal(rh_state_buffer_add(b, &rows, NULL), RH_OK);
+    assert_int_equal(rh_state_buffer_draw(z, ROWS, b, NULL, NULL, NULL, NULL), RH_OK);
+    double norm = 0;
+    for (int t = 0; t < ROWS; t++) {
+        double square = 0, along = 0, size = 0;
+        const float *from = x + (size_t)b->order[t] * D, *row = z + (size_t)t * D;
+        for (int j = 0; j < D; j++) {
+            square += (double)row[j] * row[j];
+            along += (double)row[j] * (from[j] - b->mean[j]);
+            size += pow(from[j] - b->mean[j], 2);
+        }
+        assert_true(along > 0.9999 * sqrt(square * size));
+        if (b->order[t] == FAR) assert_true(fabs(sqrt(square) - RH_STATE_LONGEST * sqrt(D)) < 0.01 * sqrt(D));
+        else norm += sqrt(square) / (ROWS - 1);
+    }
+    if (!(fabs(norm - sqrt(D)) < 0.01 * sqrt(D))) fail_msg("a mean norm of %g for d %d", norm, D);
+    rh_state_buffer_free(b);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -297,6 +327,6 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(resumed), cmocka_unit_test(fits),  cmocka_unit_test(of_another_run),
-                                       cmocka_unit_test(damaged), cmocka_unit_test(drawn), cmocka_unit_test(refused)};
+                                       cmocka_unit_test(damaged), cmocka_unit_test(drawn), cmocka_unit_test(far_out), cmocka_unit_test(refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
