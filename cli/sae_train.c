@@ -44,8 +44,7 @@ static void line(watch *w, const rh_sae_progress *p)
     if (p->reading) {
         snprintf(text, sizeof text, "reading states  %lld of %lld", (long long)p->done, (long long)p->total);
     } else {
-        const double s = learning > 0 ? (double)(p->total - p->done) / learning : 0;
-        snprintf(left, sizeof left, "%d:%02d", (int)(s / 60), (int)s % 60);
+        snprintf(left, sizeof left, "%d:%02d", (int)(p->left / 60), (int)p->left % 60);
         snprintf(text, sizeof text, "%.2f of %.2f M tokens  loss %.4g  FVU %.4f  L0 %.1f  dead %.1f %%  %.0f tok/s  %s left", (double)p->done / 1e6,
                  (double)p->total / 1e6, p->loss, p->fvu, p->l0, 100 * p->dead, learning, left);
     }

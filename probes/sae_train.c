@@ -28,6 +28,7 @@ typedef struct run {
     void *data;
     double loss[WINDOW], variance[WINDOW], l0[WINDOW];
     double begun, saved;                   /* seconds */
+    int64_t fed_before;                    /* tokens, by earlier runs */
 } run;
 
 static double now(const run *u) { return u->r.t->clock ? u->r.t->clock() : 0; }
@@ -61,9 +62,21 @@ static rh_status begin(run *u, rh_error *err)
     return u->z ? RH_OK : rh_fail_nomem(err);
 }
 
+/* The buffer is filled once and refilled by a part: the first filling must not count as the pace of what is left. */
+static double seconds_left(const run *u)
+{
+    const rh_sae_progress *p = &u->p;
+    const int64_t done = p->done - p->resumed, fed = p->fed - u->fed_before;
+    const bool refilled = u->r.buffer->filled == u->r.buffer->rows;
+    const double learning = done > 0 ? (p->seconds - p->reading_seconds) / (double)done : 0;
+    const double reading = refilled && fed > 0 ? p->reading_seconds / (double)fed / u->r.t->reuse : 0;
+    return (double)(p->total - p->done) * (learning + reading);
+}
+
 static bool tell(run *u)
 {
     u->p.seconds = now(u) - u->begun;
+    u->p.left = seconds_left(u);
     return !u->progress || u->progress(u->data, &u->p);
 }
 
@@ -155,6 +168,7 @@ static rh_status learn(run *u, rh_error *err)
     u->begun = u->saved = now(u);
     u->p.total = steps * t->batch;
     u->p.done = u->p.resumed = u->r.learned;
+    if (at) rh_state_source_at(at, &rounds, &u->fed_before, u->r.source);
     for (int64_t step = u->r.learned / t->batch; !status && step < steps; step++) {
         status = one(u, step, steps, err);
         if (status) break;

@@ -39,6 +39,7 @@ typedef struct rh_sae_progress {
     double loss;                       /* mean ‖ẑ - z‖², over the last steps, each before its update */
     double fvu, l0, dead;              /* the same; dead: share of features active on none of the last steps */
     double seconds, reading_seconds;   /* of this run; those in which the model ran */
+    double left;                       /* seconds, as learning and refilling went so far */
     int64_t fed;                       /* tokens the model has read, all runs together */
     int32_t revived;                   /* features begun anew so far, this run */
     int64_t resumed;                   /* rows that an earlier run had learned from */
