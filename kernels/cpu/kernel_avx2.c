@@ -98,7 +98,7 @@ INLINE void dots_at_tile(RH_DOTS_AT_PARAMS, bool same)
     for (int i = 0; i < n; i++) out[i] = sum8(acc[i]);
 }
 
-/* Of n products, how many (at most 6) from the first on are of one row; 1: the row changes at once. */
+/* How many (at most 6) of n products from the first on are of one row. */
 INLINE int run_of(const uint8_t *const *w, int n)
 {
     int m = 1;
@@ -115,8 +115,9 @@ INLINE void dots_at_of(RH_DOTS_AT_PARAMS)
         case 4: dots_at_tile(out, w, type, x, 4, cols, true); break;
         case 3: dots_at_tile(out, w, type, x, 3, cols, true); break;
         case 2: dots_at_tile(out, w, type, x, 2, cols, true); break;
-        default:
-            if (n - i >= 6) dots_at_tile(out, w, type, x, m = 6, cols, false);
+        default: /* rows change at once */
+            m = n - i < 6 ? 1 : 6;
+            if (m == 6) dots_at_tile(out, w, type, x, 6, cols, false);
             else dots_at_tile(out, w, type, x, 1, cols, false);
         }
     }
