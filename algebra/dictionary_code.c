@@ -7,17 +7,15 @@
 #include "algebra/dictionary_internal.h"
 #include "base/mem.h"
 
-enum { TILE = 1024, GROUP = 32 }; /* features of one product; of one look for something larger */
+enum { GROUP = 32 }; /* features of one look for something larger */
 
-/* p [n, m] = x Eᵀ. Tiles do not depend on the threads. */
+/* p [n, m] = x Eᵀ. BLAS is asked by one thread only: OpenBLAS without threads of its own gives wrong products, now and
+ * then, to two that ask at once. */
 static rh_status multiply(rh_dictionary *d, const float *x, int32_t n, rh_error *err)
 {
     const int32_t m = d->o.m, width = d->o.d;
     if (d->o.product) return d->o.product(d->o.product_data, d->p, x, n, d->encoder.w, err);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(d->o.threads)
-    for (int32_t i = 0; i < m; i += TILE)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, m - i < TILE ? m - i : TILE, width, 1, x, width,
-                    d->encoder.w + (size_t)i * (size_t)width, width, 0, d->p + i, m);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, m, width, 1, x, width, d->encoder.w, width, 0, d->p, m);
     return RH_OK;
 }
 

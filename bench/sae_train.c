@@ -12,6 +12,7 @@
 #include "algebra/dictionary.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "probes/sae_product.h"
 
 static double seconds(void)
 {
@@ -34,9 +35,14 @@ int main(int argc, char **argv)
     if (argc < 9) return fprintf(stderr, "usage: bench-sae-train ROWS TEST D M K BATCH STEPS RATE [jumprelu]\n"), 2;
     const int32_t d = atoi(argv[3]), m = atoi(argv[4]), k = atoi(argv[5]), batch = atoi(argv[6]), steps = atoi(argv[7]);
     const double rate = atof(argv[8]);
-    const rh_dictionary_options o = {.d = d, .m = m, .k = k, .threads = (int)env("THREADS", 2), .seed = 1, .jumprelu = argc > 9,
-                                     .bandwidth = env("BANDWIDTH", 0.05), .sparsity = env("SPARSITY", 10)};
-    rh_status status = rh_map_open(&rows, argv[1], &err);
+    const int threads = (int)env("THREADS", 2);
+    rh_backend *backend = NULL;
+    rh_sae_product *product = NULL;
+    rh_status status = rh_backend_cpu(&backend, RH_ISA_BEST, threads, false, &err);
+    if (!status) status = rh_sae_product_new(&product, backend, d, m, backend->bf16, &err);
+    const rh_dictionary_options o = {.d = d, .m = m, .k = k, .threads = threads, .seed = 1, .jumprelu = argc > 9, .product = rh_sae_product_run,
+                                     .product_data = product, .bandwidth = env("BANDWIDTH", 0.05), .sparsity = env("SPARSITY", 10)};
+    if (!status) status = rh_map_open(&rows, argv[1], &err);
     if (!status && strcmp(argv[2], "-")) status = rh_map_open(&test, argv[2], &err);
     if (!status) status = rh_dictionary_new(&dict, &o, &err);
     if (status) return fprintf(stderr, "%s\n", err.message), 1;
@@ -79,6 +85,8 @@ int main(int argc, char **argv)
     printf("{\"fvu\": %.5f, \"l0\": %.1f, \"dead\": %d, \"rows_per_second\": %.0f, \"seconds\": %.1f}\n", n_test > 1 ? loss / variance : 0, l0,
            rh_dictionary_dead(dict, idle), (double)steps * batch / spent, seconds() - t0);
     rh_dictionary_free(dict);
+    rh_sae_product_free(product);
+    rh_backend_free(backend);
     free(z);
     rh_map_close(&rows);
     rh_map_close(&test);

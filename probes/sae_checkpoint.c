@@ -21,7 +21,7 @@ rh_status rh_sae_run_key(rh_sae_run *r, rh_error *err)
     if (!status) status = rh_corpus_hash(corpus, c, err);
     rh_corpus_free(c);
     if (status) return status;
-    rh_str_printf(&s, "rhumb sae train 3 %s %s layer %d hook %d width %d k %d jumprelu %d tokens %lld batch %d context %d buffer %d reuse %d ",
+    rh_str_printf(&s, "rhumb sae train 4 %s %s layer %d hook %d width %d k %d jumprelu %d tokens %lld batch %d context %d buffer %d reuse %d ",
                   r->m->fingerprint, corpus, (int)t->layer, (int)t->hook, (int)t->width, (int)t->k, t->jumprelu, (long long)t->tokens,
                   (int)t->batch, (int)t->context, (int)t->buffer, (int)t->reuse);
     rh_str_printf(&s, "rate %a decay %a sparsity %a bandwidth %a seed %llu exact %d kernels %s bf16 %d", t->rate, t->decay, t->sparsity, t->bandwidth,

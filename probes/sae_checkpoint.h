@@ -15,7 +15,7 @@ typedef struct rh_sae_run {
     rh_state_source *source;
     rh_state_buffer *buffer;
     rh_dictionary *dictionary;
-    rh_sae_product *product;   /* NULL: float32 */
+    rh_sae_product *product;
     int64_t learned;           /* rows */
 } rh_sae_run;
 

@@ -7,16 +7,16 @@
 struct rh_sae_product {
     rh_backend *be;
     int32_t d, m, rows;
-    uint16_t *encoder;     /* [m, d] bf16 */
+    uint16_t *encoder;     /* [m, d] bf16; NULL: float32 is multiplied where it lies */
     rh_buf *x, *out;       /* [rows, d], [rows, m] */
 };
 
-rh_status rh_sae_product_new(rh_sae_product **out, rh_backend *be, int32_t d, int32_t m, rh_error *err)
+rh_status rh_sae_product_new(rh_sae_product **out, rh_backend *be, int32_t d, int32_t m, bool bf16, rh_error *err)
 {
     rh_sae_product *p = rh_calloc(1, sizeof *p);
     if (!p) return rh_fail_nomem(err);
-    *p = (rh_sae_product){.be = be, .d = d, .m = m, .encoder = rh_calloc((size_t)m * (size_t)d, sizeof *p->encoder)};
-    if (!p->encoder) {
+    *p = (rh_sae_product){.be = be, .d = d, .m = m};
+    if (bf16 && !(p->encoder = rh_calloc((size_t)m * (size_t)d, sizeof *p->encoder))) {
         free(p);
         return rh_fail_nomem(err);
     }
@@ -55,8 +55,9 @@ rh_status rh_sae_product_run(void *data, float *out, const float *x, int32_t n, 
     rh_sae_product *p = data;
     rh_weight *w = NULL;
     RH_TRY(reserve(p, n, err));
-    for (size_t i = 0; i < (size_t)p->m * (size_t)p->d; i++) p->encoder[i] = rh_f32_to_bf16(encoder[i]);
-    RH_TRY(p->be->ops->weight_new(p->be, &w, p->encoder, RH_BF16, p->m, p->d, NULL, err));
+    for (size_t i = 0; p->encoder && i < (size_t)p->m * (size_t)p->d; i++) p->encoder[i] = rh_f32_to_bf16(encoder[i]);
+    RH_TRY(p->encoder ? p->be->ops->weight_new(p->be, &w, p->encoder, RH_BF16, p->m, p->d, NULL, err)
+                      : p->be->ops->weight_new(p->be, &w, encoder, RH_F32, p->m, p->d, NULL, err));
     const rh_matmul_target target = {.w = w, .out = p->out};
     p->be->ops->upload(p->be, p->x, 0, x, (size_t)n * (size_t)p->d * sizeof *x);
     rh_status status = p->be->ops->matmul(p->be, p->x, n, &target, 1, err);

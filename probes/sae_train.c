@@ -52,9 +52,10 @@ static rh_status begin(run *u, rh_error *err)
 {
     const rh_sae_training *t = u->r.t;
     const int32_t d = rh_model_width(u->r.m, t->hook);
-    if (t->bf16) RH_TRY(rh_sae_product_new(&u->r.product, u->r.m->backend, d, t->width, err));
-    const rh_dictionary_options o = {.product = t->bf16 ? rh_sae_product_run : NULL, .product_data = u->r.product, .d = d, .m = t->width, .k = t->k, .jumprelu = t->jumprelu, .bandwidth = t->bandwidth, .sparsity = t->sparsity,
-                                     .seed = t->seed, .threads = t->threads > 0 ? t->threads : u->r.m->backend->threads};
+    RH_TRY(rh_sae_product_new(&u->r.product, u->r.m->backend, d, t->width, t->bf16, err));
+    const rh_dictionary_options o = {.product = rh_sae_product_run, .product_data = u->r.product, .d = d, .m = t->width, .k = t->k,
+                                     .jumprelu = t->jumprelu, .bandwidth = t->bandwidth, .sparsity = t->sparsity, .seed = t->seed,
+                                     .threads = t->threads > 0 ? t->threads : u->r.m->backend->threads};
     RH_TRY(rh_state_source_new(&u->r.source, u->r.m, t->layer, t->hook, t->corpus, t->n_corpus, t->context, err));
     RH_TRY(rh_state_buffer_new(&u->r.buffer, d, t->buffer, t->reuse, t->seed, err));
     RH_TRY(rh_dictionary_new(&u->r.dictionary, &o, err));
