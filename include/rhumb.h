@@ -121,6 +121,9 @@ typedef struct rh_settings {
 
 /* ---- opaque types (each room's header has the functions) --------------------------- */
 
+/* Concepts are computed with BLAS. An OpenBLAS without threads or locks (Debian's libopenblas0-serial) gives wrong
+ * products to two threads that ask at once: link another one where several threads compute concepts. */
+
 typedef struct rh_model rh_model;     /* immutable, shared between sessions and threads */
 typedef struct rh_session rh_session; /* belongs to one thread */
 typedef struct rh_program rh_program; /* a compiled book and expression; immutable */
