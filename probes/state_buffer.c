@@ -37,7 +37,7 @@ int64_t rh_state_buffer_bytes(int32_t d, int32_t rows) { return (int64_t)rows * 
 
 /* ---- what rows are like ------------------------------------------------------------------------ */
 
-/* Models keep states a hundred times longer than the others, at a token of ten thousand: they say nothing of mean and scale. */
+/* Models keep states a hundred times longer than the others, at a token of some ten thousand: they say nothing of mean and scale. */
 typedef struct typical {
     double *mean;  /* [d] */
     float *norm;   /* [n] distances from it */
