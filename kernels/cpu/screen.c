@@ -9,7 +9,9 @@
 #include "kernels/cpu/screen.h"
 
 enum {
-    TOKENS = 128,         /* a tile: codes in L1 or L2, and the inputs themselves in L2 */
+    TOKENS = 128,         /* a tile, at most; fewer of wide inputs, so that they stay in L2 with their codes, */
+    TILE_FLOATS = 81920,
+    FEWEST_TOKENS = 64,   /* but not so few that a row is computed for one or two only */
     GROUP_FLOATS = 40960, /* of rows an item, so that they stay in L2 beside a tile */
     GROUP_PANELS = 4,     /* an item, at most */
     FEW = 8, FEW_PANELS = 16, /* inputs; panels an item for so few, for memory is the limit then */
@@ -25,7 +27,7 @@ typedef struct job {
     const rh_cpu_kernels *k;
     const rh_screen *s;
     const rh_screen_level *level;
-    int32_t n, per_item;    /* inputs; panels an item */
+    int32_t n, per_item, per_tile; /* inputs; panels an item; inputs a tile */
     const float *x;         /* [n, ldx], columns from cols to ldx zero */
     size_t ldx, lds;
     uint8_t *u;             /* [n, wide] */
@@ -162,9 +164,9 @@ static void run_item(void *job_, int32_t item, int thread)
         if (j->level->gain) gain[i / RH_PANEL][i % RH_PANEL] = j->level->gain[first * RH_PANEL + i];
     }
     o.n = 0;
-    for (int32_t t0 = 0; t0 < j->n; t0 += TOKENS)
+    for (int32_t t0 = 0; t0 < j->n; t0 += j->per_tile)
         for (int32_t p = 0; p < j->per_item && first + p < s->n_panels; p++)
-            tile(&j->found[item], &o, j, first + p, t0, j->n - t0 < TOKENS ? j->n - t0 : TOKENS, base[p], gain[p]);
+            tile(&j->found[item], &o, j, first + p, t0, j->n - t0 < j->per_tile ? j->n - t0 : j->per_tile, base[p], gain[p]);
     keep(&j->found[item], j, &o);
 }
 
@@ -207,6 +209,8 @@ static rh_status lay_out(job *j, rh_cpu *c, const rh_buf *x, rh_error *err)
     j->ldx = (cols + 15) / 16 * 16;
     j->lds = (cols + 31) / 32 * 32;
     const int32_t fit = (int32_t)(GROUP_FLOATS / (RH_PANEL * j->ldx));
+    const int32_t tile = (int32_t)(TILE_FLOATS / j->ldx) / 4 * 4; /* kernels take inputs by fours */
+    j->per_tile = tile < FEWEST_TOKENS ? FEWEST_TOKENS : tile < TOKENS ? tile : TOKENS;
     j->per_item = j->n <= FEW ? FEW_PANELS : fit < 1 ? 1 : fit < GROUP_PANELS ? fit : GROUP_PANELS;
     const bool pad = j->ldx != cols, split = s->type == RH_BF16 && j->k->bf16_dots && !c->head.exact;
     const size_t sizes[] = { threads * (size_t)s->wide * sizeof(float), pad ? n * j->ldx * sizeof(float) : 0,
