@@ -29,6 +29,7 @@ typedef struct run {
     double loss[WINDOW], variance[WINDOW], l0[WINDOW];
     double begun, saved;                   /* seconds */
     int64_t fed_before;                    /* tokens, by earlier runs */
+    bool stop;                             /* asked for while states were read */
 } run;
 
 static double now(const run *u) { return u->r.t->clock ? u->r.t->clock() : 0; }
@@ -89,7 +90,8 @@ static bool filling(void *data, int64_t done, int64_t total)
     p.done = done < total ? done : total;
     p.total = total;
     p.seconds = now(u) - u->begun;
-    return !u->progress || u->progress(u->data, &p);
+    if (u->progress && !u->progress(u->data, &p)) u->stop = true;
+    return !u->stop || u->r.learned > 0; /* half a refill could not be gone on from: the step is ended, and saved */
 }
 
 /* ---- a step --------------------------------------------------------------------------------------- */
@@ -177,7 +179,7 @@ static rh_status learn(run *u, rh_error *err)
         u->p.fed = fed;
         u->p.saved = false;
         if (now(u) - u->saved >= t->save_seconds) status = save(u, err);
-        if (!status && !tell(u)) {
+        if (!status && (!tell(u) || u->stop)) {
             status = save(u, err);
             if (!status) status = rh_fail(err, RH_ECANCELLED, "interrupted");
         }

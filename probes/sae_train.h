@@ -45,7 +45,8 @@ typedef struct rh_sae_progress {
     int64_t resumed;                   /* rows that an earlier run had learned from */
     bool saved;                        /* a checkpoint was just written */
 } rh_sae_progress;
-/* false: stop; the checkpoint is then written first, if learning has begun, and RH_ECANCELLED comes back. */
+/* false: stop; the checkpoint is then written first, if learning has begun (while states are read anew: after the step that
+ * they are read for), and RH_ECANCELLED comes back. */
 typedef bool (*rh_sae_progress_fn)(void *data, const rh_sae_progress *p);
 
 /* *out: rh_sae_free; *last: as it ended. RH_EVALUE: options out of range, or a corpus without text. RH_EMODEL: the

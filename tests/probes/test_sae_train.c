@@ -18,13 +18,13 @@ enum { TOPK, JUMPRELU, TOPK_BF16, KINDS }; /* the last: with products in bf16 */
 
 /* ---- runs ------------------------------------------------------------------------------------------ */
 
-typedef struct stops { int64_t at; bool reading; double first, last; int calls; } stops;
+typedef struct stops { int64_t at; bool reading, refill; double first, last; int calls; } stops;
 
 static bool until(void *data, const rh_sae_progress *p)
 {
     stops *s = data;
     s->calls++;
-    if (p->reading) return !s->reading;
+    if (p->reading) return !(s->reading || (s->refill && s->first));
     if (!s->first) s->first = p->fvu;
     s->last = p->fvu;
     return !s->at || p->done < s->at;
@@ -67,7 +67,7 @@ static void stopped(const rh_model *m, const training *x, stops s, bool kept)
     assert_int_equal(rh_is_file(x->checkpoint), kept);
 }
 
-/* Stopped while reading, then twice while learning: the same bits as in one go, on any number of threads. */
+/* Stopped while reading, while reading anew, then twice while learning: the same bits as in one go, on any number of threads. */
 static void resumed(void **state)
 {
     (void)state;
@@ -79,6 +79,7 @@ static void resumed(void **state)
         x.t.bf16 = y.t.bf16 = kind == TOPK_BF16;
         rh_sae *whole = train(m, &x);
         stopped(m, &y, (stops){.reading = true}, false);
+        stopped(m, &y, (stops){.refill = true}, true);
         stopped(m, &y, (stops){.at = 32 * 7}, true);
         stopped(m, &y, (stops){.at = 32 * 41}, true);
         y.t.threads = 2;
